@@ -1,0 +1,1 @@
+"""The three agents, the engine that runs them, and the command line."""

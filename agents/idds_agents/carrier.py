@@ -1,0 +1,259 @@
+"""The carrier: routes and submits ready jobs, polls, collects and checks results, writes observations."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from idds_agents.catalog import Catalog
+from idds_agents.outcomes import Caps, abandoned, failed, outcome_of
+from idds_core.binding import BindingError, bind
+from idds_core.history import derive_seed
+from idds_core.ports import Failure, JobReport, JobSpec, Provider, ReportState, SubmissionStatus
+from idds_core.settings import Settings
+from idds_core.states import AttemptState, FailureClass, JobState, LoopState, Wish
+from idds_core.store import Claim, LoopRecord, Outcome, Store
+
+__all__ = ["LEASE_S", "Carrier"]
+
+LEASE_S = 60.0
+_log = logging.getLogger(__name__)
+
+
+class Carrier:
+    """One carrier for one provider.
+
+    A step is four parts, so that an engine may put the writing ones of all agents into one commit: `poll` (asks the
+    provider), `collect` (writes what it said), `claim` (writes intents), `dispatch` (submits what was claimed).
+    """
+
+    def __init__(
+        self, store: Store, provider: Provider, catalog: Catalog, workdir: Path, settings: Settings, owner: str
+    ) -> None:
+        self._store = store
+        self._provider = provider
+        self._catalog = catalog
+        self._workdir = workdir
+        self._settings = settings
+        self._caps = Caps(settings.infra_attempts, settings.output_limit)
+        self._owner = owner
+        self._running: dict[str, Claim] = {}  # handle -> claim
+        self._claimed: list[Claim] = []  # intent is on record, the provider has not been asked
+        self._acks: dict[int, str] = {}  # attempt -> handle, not on record yet
+        self._reports: dict[str, JobReport] = {}
+        self._outcomes: list[Outcome] = []  # ended without the provider
+        self._cancelling: set[str] = set()
+        self._forget: list[str] = []  # ended and on record
+        self._lease_renewed = store.now()
+
+    @property
+    def in_flight(self) -> int:
+        """Attempts that have not ended."""
+        return len(self._running) + len(self._claimed)
+
+    @property
+    def unwritten(self) -> bool:
+        """Whether something has ended that is not on record yet."""
+        return bool(self._outcomes or self._reports or self._acks)
+
+    def step(self) -> int:
+        """All parts, each with a commit of its own."""
+        self.poll()
+        moved = self.collect()
+        moved += self.claim()
+        self.dispatch()
+        return moved
+
+    # ------------------------------------------------------------------ after a crash
+    def recover(self) -> int:
+        """Take over what another owner left: adopt what the provider has, send again what it never got."""
+        claims = self._store.jobs.live(not_owner=self._owner)
+        if not claims:
+            return 0
+        self._store.jobs.adopt([c.attempt.id for c in claims], self._owner, LEASE_S)
+        found = self._provider.find([c.attempt.key for c in claims])
+        for claim in claims:
+            handle = found.get(claim.attempt.key)
+            if handle is not None:
+                self._running[handle] = claim
+                if claim.attempt.state is AttemptState.INTENT:
+                    self._acks[claim.attempt.id] = handle
+            elif claim.attempt.state is AttemptState.INTENT:
+                self._claimed.append(claim)
+            else:
+                gone = Failure(FailureClass.INFRA, "E-JOB-LOST", "it ended with the engine that ran it")
+                plan = self._catalog.plan(claim.loop_id)
+                self._outcomes.append(failed(claim, gone, plan, self._store.now(), self._caps, counts=False))
+        return len(claims)
+
+    # ------------------------------------------------------------------ what has ended
+    def poll(self) -> int:
+        """Ask the provider about everything that runs; ask it to cancel what nobody wants any more."""
+        self._cancel_unwanted()
+        if self._running:
+            reports = self._provider.poll(list(self._running))
+            self._reports = {handle: r for handle, r in reports.items() if r.state.ended}
+        return len(self._reports)
+
+    def _cancel_unwanted(self) -> None:
+        unwanted = {loop.id for loop in self._loops() if loop.wish is Wish.CANCEL}
+        if not unwanted:
+            return
+        handles = [h for h, c in self._running.items() if c.loop_id in unwanted and h not in self._cancelling]
+        self._cancelling.update(handles)
+        if handles:
+            self._provider.cancel(handles)
+
+    def collect(self) -> int:
+        """Write what was submitted and what has ended, in one transaction."""
+        if not (self._reports or self._acks or self._outcomes):
+            self._renew()
+            return 0
+        cancelled = {loop.id for loop in self._loops() if loop.wish is Wish.CANCEL}
+        with self._store.transaction():
+            self._write_acks()
+            outcomes = [*self._outcomes, *(self._outcome(h, r) for h, r in self._reports.items())]
+            wanted = [self._unless_cancelled(o, cancelled) for o in outcomes]
+            self._store.jobs.finish(wanted, self._owner)
+            self._hold_on_identical(wanted)
+        ended = list(self._reports)
+        self._reports, self._outcomes = {}, []
+        for handle in ended:
+            self._running.pop(handle, None)
+            self._cancelling.discard(handle)
+        self._forget.extend(ended)
+        return len(outcomes)
+
+    def _write_acks(self) -> None:
+        if not self._acks:
+            return
+        acks, self._acks = self._acks, {}
+        self._store.jobs.submitted(acks, self._owner)
+        for handle, claim in self._running.items():
+            if claim.attempt.id in acks:
+                attempt = replace(claim.attempt, state=AttemptState.SUBMITTED, handle=handle)
+                self._running[handle] = replace(claim, attempt=attempt)
+
+    def _outcome(self, handle: str, report: JobReport) -> Outcome:
+        claim = self._running[handle]
+        plan = self._catalog.plan(claim.loop_id)
+        return outcome_of(claim, report, plan, self._store.now(), self._caps)
+
+    def _unless_cancelled(self, outcome: Outcome, cancelled: set[int]) -> Outcome:
+        """What ends after its loop was cancelled never enters the history; a result is kept beside it."""
+        if outcome.claim.loop_id not in cancelled or outcome.attempt_state is AttemptState.CANCELLED:
+            return outcome
+        if outcome.result is not None:
+            self._store.jobs.keep_late([outcome])
+        reason = "the loop was cancelled"
+        return Outcome(outcome.claim, AttemptState.CANCELLED, JobState.CANCELLED, reason=reason, usage=outcome.usage)
+
+    def _hold_on_identical(self, outcomes: Iterable[Outcome]) -> None:
+        """Hold a loop whose jobs fail alike one after the other, instead of burning its budget."""
+        for o in outcomes:
+            if o.failure is None or o.failure.class_ is FailureClass.INFRA or not o.failure.signature:
+                continue
+            loop = self._store.workflows.loop(o.claim.loop_id)
+            if loop.state is not LoopState.ACTIVE:
+                continue
+            limit = self._catalog.plan(loop.id).loop.hold_after
+            count = self._store.jobs.identical_failures(loop.id, o.claim.step, o.failure.signature)
+            if count >= limit:
+                reason = (
+                    f"E-LOOP-001 {count} jobs of step {o.claim.step} failed alike in a row: {o.failure.message[:300]} "
+                    f"(log: {o.claim.attempt.path}/log). Mend it, then 'resume'."
+                )
+                self._store.workflows.move_loop(loop, LoopState.HELD, reason, self._owner)
+
+    def _renew(self) -> None:
+        now = self._store.now()
+        if self._running and now - self._lease_renewed > LEASE_S / 3:
+            self._store.jobs.adopt([c.attempt.id for c in self._running.values()], self._owner, LEASE_S)
+            self._lease_renewed = now
+
+    # ------------------------------------------------------------------ what may start
+    def _loops(self) -> list[LoopRecord]:
+        return self._catalog.live_loops()
+
+    def claim(self) -> int:
+        """Write the intent to run ready jobs, as many as the provider has room for."""
+        can = self._provider.capabilities
+        room = can.slots + can.queue - self.in_flight
+        open_loops = [p for p in self._loops() if p.state is LoopState.ACTIVE and p.wish is Wish.RUN]
+        if room <= 0 or not open_loops:
+            return 0
+        claims = self._store.jobs.claim(
+            {loop.id: self._catalog.plan(loop.id).path for loop in open_loops},
+            room,
+            self._provider.name,
+            self._owner,
+            LEASE_S,
+            lambda job, number: f"{self._store.id}-{job}-{number}",
+        )
+        self._claimed.extend(claims)
+        return len(claims)
+
+    def dispatch(self) -> int:
+        """Submit what is claimed; never inside a transaction: the intent must be durable before."""
+        forget, self._forget = self._forget, []
+        if forget:
+            self._provider.forget(forget)
+        claims, self._claimed = self._claimed, []
+        specs: list[JobSpec] = []
+        kept: list[Claim] = []
+        for claim in claims:
+            try:
+                specs.append(self._spec(claim))
+                kept.append(claim)
+            except BindingError as error:
+                failure = Failure(FailureClass.FATAL, "E-JOB-BIND", str(error), f"E-JOB-BIND {error}")
+                plan = self._catalog.plan(claim.loop_id)
+                self._outcomes.append(failed(claim, failure, plan, self._store.now(), self._caps))
+        if not specs:
+            return 0
+        for claim, answer in zip(kept, self._provider.submit(specs), strict=True):
+            if answer.status is SubmissionStatus.OK and answer.handle is not None:
+                self._running[answer.handle] = claim
+                self._acks[claim.attempt.id] = answer.handle
+            elif answer.status is SubmissionStatus.REFUSED:
+                refused = Failure(FailureClass.FATAL, "E-JOB-REFUSED", answer.reason, f"E-JOB-REFUSED {answer.reason}")
+                plan = self._catalog.plan(claim.loop_id)
+                self._outcomes.append(failed(claim, refused, plan, self._store.now(), self._caps))
+            else:
+                self._outcomes.append(abandoned(claim, answer.reason, self._store.now()))
+        return len(specs)
+
+    def _spec(self, claim: Claim) -> JobSpec:
+        plan = self._catalog.plan(claim.loop_id)
+        step = plan.step(claim.step)
+        seed = derive_seed(plan.seed, claim.point, claim.step)
+        values = {**plan.loop.parameters, **claim.parameters}
+        return JobSpec(
+            key=claim.attempt.key,
+            folder=str(self._workdir / claim.attempt.path),
+            payload=bind(step, values, claim.upstream, str(plan.bundle), seed),
+            requires=step.requires,
+            seed=seed,
+            digest=claim.digest,
+            parameters=values,
+            log_limit=self._settings.log_limit,
+            output_limit=self._settings.output_limit,
+        )
+
+    def reap(self) -> int:
+        """Cancel what the provider runs under our key and the record does not own."""
+        running = getattr(self._provider, "running_keys", None)
+        if running is None:
+            return 0
+        owned = {claim.attempt.key for claim in (*self._running.values(), *self._claimed)}
+        strays = [key for key in running() if key not in owned and key.startswith(f"{self._store.id}-")]
+        if strays:
+            _log.warning("cancelling %d jobs that the record does not own: %s", len(strays), ", ".join(strays[:5]))
+            self._provider.cancel(strays)
+        return len(strays)
+
+    def report_states(self) -> dict[str, ReportState]:
+        """Handle -> what the provider says, for people who ask why nothing happens."""
+        return {h: r.state for h, r in self._provider.poll(list(self._running)).items()}

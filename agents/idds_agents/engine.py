@@ -1,0 +1,280 @@
+"""The embedded engine: one process that turns the circle of the three agents until a workflow has ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from idds_agents.carrier import Carrier
+from idds_agents.catalog import Catalog
+from idds_agents.conductor import Conductor
+from idds_agents.learner_host import LearnerHost
+from idds_agents.transformer import Thinker, Transformer
+from idds_agents.wakeup import Waker
+from idds_agents.workspace import Workspace
+from idds_core.definition import Definition, validate
+from idds_core.errors import DefinitionError, IddsError
+from idds_core.history import History
+from idds_core.model import Loop, Workflow
+from idds_core.ports import Provider
+from idds_core.settings import Settings
+from idds_core.states import TERMINAL, LoopState, Wish
+from idds_core.store import LoopRecord, Store, WorkflowRecord
+
+__all__ = ["EXIT_CODES", "Engine", "RunResult", "enter", "exit_code", "run_loop", "running"]
+
+EXIT_CODES = {
+    LoopState.CONVERGED: 0,
+    LoopState.EXHAUSTED: 2,
+    LoopState.STALLED: 2,
+    LoopState.NOTHING_FEASIBLE: 2,
+}
+_DISK_PERIOD_S = 5.0
+
+
+def exit_code(state: LoopState) -> int:
+    """0 converged, 2 budget spent, 3 not concluded."""
+    return EXIT_CODES.get(state, 3)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended."""
+
+    workflow: WorkflowRecord
+    loop: LoopRecord
+    history: History
+
+    @property
+    def state(self) -> LoopState:
+        """State of the loop."""
+        return self.loop.state
+
+    @property
+    def exit_code(self) -> int:
+        """0 converged, 2 budget spent, 3 not concluded."""
+        return exit_code(self.loop.state)
+
+
+class Engine:
+    """Three agents on one store, with one provider; moves of one turn share one commit.
+
+    Parameters
+    ----------
+    store, provider, thinker, waker : given, not made here.
+    workflow_id : the workflow to work on.
+
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        provider: Provider,
+        thinker: Thinker,
+        waker: Waker,
+        workdir: Path,
+        settings: Settings,
+        workflow_id: int,
+    ) -> None:
+        self.store = store
+        self._waker = waker
+        self._workdir = workdir
+        self._settings = settings
+        self._workflow_id = workflow_id
+        catalog = Catalog(store, workdir, workflow_id)
+        owner = f"engine-{os.getpid()}-{secrets.token_hex(4)}"
+        self.carrier = Carrier(store, provider, catalog, workdir, settings, owner)
+        self.conductor = Conductor(store, catalog)
+        self.transformer = Transformer(store, catalog, thinker, waker.wake)
+        self._stop = threading.Event()
+        self._disk_checked = float("-inf")
+        self._sealed = store.now()
+
+    def stop(self) -> None:
+        """End `run` after the present turn; what runs is found again by the next engine."""
+        self._stop.set()
+        self._waker.wake()
+
+    def turn(self) -> int:
+        """One round: look at the provider, write all moves in one commit, then act on what is durable."""
+        self.carrier.poll()
+        with self.store.transaction():
+            moved = self.carrier.collect()
+            moved += self.conductor.step()
+            moved += self.transformer.step()
+            moved += self.conductor.step() if moved else 0
+            moved += self.carrier.claim()
+        moved += self.carrier.dispatch()
+        moved += self.transformer.start()
+        return moved
+
+    def run(self, watch: Callable[[LoopRecord], None] = lambda _: None) -> LoopRecord:
+        """Turn until the workflow has ended, the engine was stopped, or only a person can help.
+
+        Parameters
+        ----------
+        watch : called after each turn with the loop as it stands.
+
+        """
+        self.carrier.recover()
+        self.carrier.reap()
+        while True:
+            self._check_disk()
+            moved = self.turn()
+            loop = self.store.workflows.loops(self._workflow_id)[0]
+            watch(loop)
+            if self._stop.is_set() or self._over(loop):
+                break
+            if not moved:
+                self._sweep()
+                self._waker.wait(self._pause())
+        self.carrier.dispatch()
+        self.store.audit.seal()
+        return self.store.workflows.loops(self._workflow_id)[0]
+
+    def _over(self, loop: LoopRecord) -> bool:
+        if loop.state in TERMINAL["loop"]:
+            return True
+        by_engine = loop.state is LoopState.HELD and loop.reason.startswith("E-")
+        return by_engine and loop.wish is not Wish.CANCEL and not self.carrier.in_flight and not self.carrier.unwritten
+
+    def _sweep(self) -> None:
+        """Housekeeping while nothing moves."""
+        if self.store.now() - self._sealed > self._settings.sweep_seconds:
+            self.store.audit.seal()
+            self._sealed = self.store.now()
+
+    def _pause(self) -> float:
+        """Seconds to wait when nobody wakes us: the sweep, or the earliest retry."""
+        due = self.store.jobs.next_ready_at([self.store.workflows.loops(self._workflow_id)[0].id])
+        wait = self._settings.sweep_seconds
+        if due is not None and due > self.store.now():
+            wait = min(wait, due - self.store.now())
+        return max(wait, 0.001)
+
+    def _check_disk(self) -> None:
+        """Hold the loop while there is still room to say why."""
+        now = self.store.now()
+        if now - self._disk_checked < _DISK_PERIOD_S:
+            return
+        self._disk_checked = now
+        free = shutil.disk_usage(self._workdir).free
+        if free >= self._settings.min_free_bytes:
+            return
+        loop = self.store.workflows.loops(self._workflow_id)[0]
+        if loop.state is LoopState.ACTIVE:
+            reason = (
+                f"E-DISK-001 only {free // 10**6} MB are free in {self._workdir} "
+                f"(limit {self._settings.min_free_bytes // 10**6} MB). Free some space, then 'resume'."
+            )
+            self.store.workflows.move_loop(loop, LoopState.HELD, reason, "engine")
+
+
+# ---------------------------------------------------------------------- entering a workflow
+def enter(store: Store, definition: Definition, bundle: str, seed: int, *, fresh: bool = False) -> WorkflowRecord:
+    """The stored workflow of a definition: found again when it is the same, else made.
+
+    Raises
+    ------
+    DefinitionError
+        When a workflow of that name has another definition, source or seed.
+
+    """
+    known = store.workflows.latest(definition.name)
+    if known is None:
+        return store.workflows.add(definition, bundle, seed)
+    if fresh:
+        if known.state not in TERMINAL["workflow"]:
+            raise DefinitionError.of("E-RUN-002", f"{known.path} has not ended", f"it is {known.state}", known.path,
+                                     f"'idds-core cancel {known.path}' first.")  # fmt: skip
+        return store.workflows.add(definition, bundle, seed, known.revision + 1)
+    changes = {
+        "definition": known.definition != definition.text,
+        "source": known.bundle != bundle,
+        f"seed ({known.seed}, now {seed})": known.seed != seed,
+    }
+    changed = [what for what, is_so in changes.items() if is_so]
+    if changed:
+        raise DefinitionError.of("E-RUN-001", f"{known.path} was started differently",
+                                 f"changed: {', '.join(changed)}", known.path,
+                                 "Run it as it was, give --fresh to begin anew, or another --workdir.")  # fmt: skip
+    return known
+
+
+@contextlib.contextmanager
+def running(
+    workspace: Workspace,
+    definition: Definition,
+    source: Path,
+    seed: int,
+    *,
+    fresh: bool = False,
+) -> Iterator[tuple[Engine, WorkflowRecord]]:
+    """An engine that owns a work folder, for one definition; everything it started ends with it."""
+    from idds_core.loading import make_bundle
+    from idds_core.providers.local import LocalProvider
+
+    settings = workspace.settings
+    workspace.make()
+    workspace.own()
+    with contextlib.ExitStack() as stack:
+        stack.callback(workspace.lock.release)
+        host = LearnerHost(workspace.folder / "learner.log", settings.learner_seconds, settings.learner_memory)
+        stack.callback(host.close)
+        host.warm()
+        store = workspace.open()
+        stack.callback(store.close)
+        bundle, _ = make_bundle(source, workspace.bundles, workspace.folder)
+        workflow = enter(store, definition, bundle, seed, fresh=fresh)
+        waker = Waker(workspace.socket)
+        stack.callback(waker.close)
+        provider = LocalProvider(
+            workspace.state_folder / "local", slots=settings.slots, store_id=store.id, wake=waker.wake
+        )
+        stack.callback(provider.close)
+        yield Engine(store, provider, host, waker, workspace.folder, settings, workflow.id), workflow
+
+
+def stop_on_signals(engine: Engine) -> None:
+    """SIGTERM and Ctrl-C end the run cleanly; the same command goes on later."""
+
+    def stop(_number: int, _frame: Any) -> None:
+        engine.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, stop)
+
+
+def run_loop(loop: Loop | Workflow, workdir: str | Path | None = None, seed: int = 0) -> RunResult:
+    """Run a definition on this machine; what :meth:`idds_core.Loop.run` does."""
+    definition = validate(loop)
+    name = definition.name
+    workspace = Workspace(workdir or f"{name}-run", Settings())
+    with running(workspace, definition, _source(loop), seed) as (engine, workflow):
+        record = engine.run()
+        plan = definition.workflow.loops[0]
+        history = engine.store.iterations.history(record.id, plan, seed)
+        return RunResult(engine.store.workflows.by_id(workflow.id), record, history)
+
+
+def _source(given: Loop | Workflow) -> Path:
+    """The folder of the module in which the steps are defined."""
+    import sys
+
+    for step in Workflow.of(given).loops[0].body:
+        module = sys.modules.get((step.function or "").partition(":")[0])
+        file = getattr(module, "__file__", None)
+        if file:
+            return Path(file).resolve().parent
+    if any(step.function for step in Workflow.of(given).loops[0].body):
+        raise IddsError.of("E-RUN-003", "the source of the steps cannot be found", "", "",
+                           "Use 'idds-core run FILE'.")  # fmt: skip
+    return Path.cwd()

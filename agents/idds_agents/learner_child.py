@@ -1,0 +1,76 @@
+"""The learner's own process: one JSON line in, one JSON line out.
+
+``{"loop": ..., "history": ..., "bundle": ...}`` -> ``{"points", "diagnostics", "state", "reason", "verdict", "asked"}``
+or ``{"error": ...}``. A learner in another language is the same thing behind the same lines.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["answer", "main"]
+
+
+def answer(request: Mapping[str, Any]) -> dict[str, Any]:
+    """What learner and conditions say of a history."""
+    from idds_core.history import History
+    from idds_core.plugins import CONDITIONS, LEARNERS, build
+    from idds_core.ports import Verdict
+
+    loop = request["loop"]
+    history = History.from_json(request["history"])
+    learner = build(loop["learner"], LEARNERS)
+    condition = build(loop["until"], CONDITIONS)
+    wanted = loop["batch"] if history.iterations else loop["first"]
+    left = getattr(condition, "remaining", lambda _: None)(history)
+    n = wanted if left is None else max(0, min(wanted, left))
+    proposal = learner.ask(history, n)
+    if history.iterations:
+        verdict = condition.check(history.with_diagnostics(proposal.diagnostics, proposal.state))
+    else:
+        verdict = Verdict()
+    return {
+        "points": [] if verdict.stop else [dict(p) for p in proposal.points],
+        "asked": n,
+        "diagnostics": dict(proposal.diagnostics),
+        "state": dict(proposal.state),
+        "reason": proposal.reason,
+        "verdict": {"kind": str(verdict.kind), "reason": verdict.reason},
+    }
+
+
+def _respond(line: str) -> dict[str, Any]:
+    try:
+        request = json.loads(line)
+        bundle = request.get("bundle")
+        if bundle and bundle not in sys.path:
+            sys.path.insert(0, bundle)
+        return answer(request)
+    except BaseException as error:  # noqa: BLE001 - the user's code; whatever it does is an answer
+        traceback.print_exc()
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__]
+        where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+        return {"error": f"{type(error).__name__}: {error}", "where": where}
+
+
+def main(file: int) -> None:
+    """Serve until the other end closes; `file` is a socket, so that prints of a learner go elsewhere."""
+    with os.fdopen(file, "r+b", buffering=0) as raw:
+        reader = os.fdopen(os.dup(file), "r", encoding="utf-8")
+        for line in reader:
+            try:
+                text = json.dumps(_respond(line), allow_nan=False)
+            except (TypeError, ValueError) as error:
+                text = json.dumps({"error": f"its answer is no JSON: {error}", "where": ""})
+            data = memoryview(text.encode() + b"\n")
+            while data:
+                data = data[raw.write(data) or 0 :]
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

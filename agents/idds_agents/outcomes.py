@@ -1,0 +1,152 @@
+"""What a provider's report means for attempt, job and point. Pure functions: strict, and total."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from idds_agents.catalog import LoopPlan
+from idds_core.binding import BindingError, observe
+from idds_core.ports import Failure, JobReport, ReportState
+from idds_core.states import AttemptState, FailureClass, JobState, PointState
+from idds_core.store import Claim, Outcome
+
+__all__ = ["Caps", "abandoned", "failed", "outcome_of"]
+
+_BACK_OFF_MAX_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """Limits of what an attempt may cost: attempts that may end as INFRA, bytes of a result."""
+
+    infra_attempts: int = 10
+    output_limit: int = 1_000_000
+
+
+def outcome_of(claim: Claim, report: JobReport, plan: LoopPlan, now: float, caps: Caps) -> Outcome:
+    """The outcome of an ended report. Output wins over status: a result that cannot be used is a failure."""
+    if report.state is ReportState.SUCCEEDED:
+        try:
+            return _succeeded(claim, report, plan, caps)
+        except BindingError as error:
+            failure = Failure(FailureClass.USER, "E-JOB-RESULT", f"INVALID_RESULT: {error}", f"E-JOB-RESULT {error}")
+            return failed(claim, failure, plan, now, caps, report)
+    if report.state is ReportState.INFEASIBLE:
+        return _infeasible(claim, report)
+    if report.state is ReportState.CANCELLED:
+        return Outcome(claim, AttemptState.CANCELLED, JobState.CANCELLED, reason="cancelled", usage=report.usage)
+    failure = report.failure or Failure(FailureClass.INFRA, "E-JOB-LOST", "the provider gave no reason")
+    return failed(claim, failure, plan, now, caps, report)
+
+
+def _succeeded(claim: Claim, report: JobReport, plan: LoopPlan, caps: Caps) -> Outcome:
+    result = _checked(claim, report.result, caps)
+    observation = None
+    if plan.is_last(claim.step):
+        observation = json.dumps(observe(result["values"], plan.loop.targets).to_json())
+    return Outcome(
+        claim,
+        AttemptState.SUCCEEDED,
+        JobState.DONE,
+        PointState.MEASURED if observation else None,
+        result=_strict(result, caps),
+        observation=observation,
+        usage=report.usage,
+        node=report.node,
+    )
+
+
+def _checked(claim: Claim, result: Mapping[str, Any] | None, caps: Caps) -> dict[str, Any]:
+    """The values and files of a result that is this attempt's and this point's."""
+    if not isinstance(result, Mapping):
+        raise BindingError("there is no result")
+    if result.get("key") != claim.attempt.key or result.get("digest") != claim.digest:
+        raise BindingError(f"it is of {result.get('key')}, point {result.get('digest')}")
+    values, files = result.get("values", {}), result.get("files", {})
+    if not isinstance(values, Mapping) or not isinstance(files, Mapping):
+        raise BindingError("it has no values")
+    checked = {"values": dict(values), "files": {k: dict(v) for k, v in files.items()}}
+    _strict(checked, caps)
+    return checked
+
+
+def _strict(result: Mapping[str, Any], caps: Caps) -> str:
+    try:
+        text = json.dumps(result, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError):
+        bad = [k for k, v in result.get("values", {}).items() if not _is_strict(v)]
+        raise BindingError(f"{', '.join(map(str, bad)) or 'a value'} is not finite or not JSON") from None
+    if len(text) > caps.output_limit:
+        raise BindingError(f"it has {len(text)} bytes, more than {caps.output_limit}")
+    return text
+
+
+def _is_strict(value: Any) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _infeasible(claim: Claim, report: JobReport) -> Outcome:
+    why = str((report.result or {}).get("infeasible", "")) or (report.failure.message if report.failure else "")
+    text = json.dumps({"values": {}, "files": {}, "infeasible": why[:1000]})
+    return Outcome(
+        claim,
+        AttemptState.SUCCEEDED,
+        JobState.DONE,
+        PointState.INFEASIBLE,
+        result=text,
+        reason=why[:1000],
+        usage=report.usage,
+        node=report.node,
+    )
+
+
+def failed(
+    claim: Claim,
+    failure: Failure,
+    plan: LoopPlan,
+    now: float,
+    caps: Caps,
+    report: JobReport | None = None,
+    *,
+    counts: bool = True,
+) -> Outcome:
+    """The outcome of a failure: another attempt while the cap of its class allows one.
+
+    counts : False for what an engine's own restart has cost; it never burns a cap.
+    """
+    retry = plan.step(claim.step).retry
+    infra = failure.class_ is FailureClass.INFRA
+    state = AttemptState.LOST if failure.code == "E-JOB-LOST" else AttemptState.FAILED
+    if failure.class_ is FailureClass.FATAL:
+        again = False
+    elif infra:
+        again = not counts or claim.infra_failures + 1 < caps.infra_attempts
+    else:
+        again = claim.user_failures + 1 < retry.attempts
+    wait = 0.0
+    if again and counts:
+        wait = min(2.0 ** (claim.infra_failures - 1), _BACK_OFF_MAX_S) if infra and claim.infra_failures else retry.wait
+    usage = {"usage": report.usage, "node": report.node} if report else {}
+    return Outcome(
+        claim,
+        state,
+        JobState.READY if again else JobState.FAILED,
+        None if again else PointState.FAILED,
+        failure=failure,
+        reason=failure.message[:2000],
+        not_before=now + wait if wait else 0.0,
+        counts=counts,
+        **usage,  # type: ignore[arg-type]
+    )
+
+
+def abandoned(claim: Claim, reason: str, now: float) -> Outcome:
+    """The outcome of an attempt that never ran: the provider said later, or another copy had the claim."""
+    return Outcome(claim, AttemptState.ABANDONED, JobState.READY, reason=reason, not_before=now + 1.0, counts=False)

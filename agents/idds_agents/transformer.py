@@ -1,0 +1,131 @@
+"""The transformer: asks the learner about a closed iteration, writes the verdict and the next points and jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any, Protocol
+
+from idds_agents.catalog import Catalog, LoopPlan
+from idds_core.errors import IddsError
+from idds_core.history import History, canonical_json
+from idds_core.ports import Verdict
+from idds_core.states import LoopState, VerdictKind, Wish
+from idds_core.store import Decision, Iteration, LoopRecord, Store
+
+__all__ = ["Answer", "Thinker", "Transformer", "proposal_problem"]
+
+_ACTOR = "transformer"
+
+
+class Answer(dict[str, Any]):
+    """What the learner's process answers: points, diagnostics, state, reason, verdict, asked."""
+
+
+class Thinker(Protocol):
+    """Runs learner and conditions, bounded in time and memory, away from the agents."""
+
+    def think(
+        self, document: Mapping[str, Any], history: Mapping[str, Any], bundle: str, wake: Callable[[], None]
+    ) -> Future[Answer]:
+        """The answer to a history, later; `wake` is called when it is there."""
+        ...
+
+
+def proposal_problem(points: Sequence[Any], n: int, history: History) -> str:
+    """Why a proposal cannot be taken; empty when it can. Nothing runs before this has been asked."""
+    if len(points) > n:
+        return f"it proposed {len(points)} points, asked for {n}"
+    seen = {canonical_json(dict(p.parameters)) for p in history.points}
+    for i, point in enumerate(points):
+        if not isinstance(point, Mapping):
+            return f"point {i + 1} is {point!r}"
+        wrong = history.space.point_problem(point)
+        if wrong:
+            return f"point {i + 1} is not in the space: {wrong}"
+        text = canonical_json(point)
+        if text in seen:
+            return f"point {i + 1} was proposed before: {text}"
+        seen.add(text)
+    return ""
+
+
+class Transformer:
+    """One transformer. `start` calls the learner (never inside a transaction), `step` writes what it said."""
+
+    def __init__(self, store: Store, catalog: Catalog, thinker: Thinker, wake: Callable[[], None]) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._thinker = thinker
+        self._wake = wake
+        self._thinking: dict[int, tuple[int, History, Future[Answer]]] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Whether the learner is at work."""
+        return any(not future.done() for _, _, future in self._thinking.values())
+
+    def start(self) -> int:
+        """Ask the learners of loops that need an answer."""
+        started = 0
+        for loop in self._catalog.live_loops():
+            if loop.id in self._thinking or not self._wanted(loop):
+                continue
+            last = self._store.iterations.last(loop.id)
+            if last is not None and (last.closed is None or last.verdict):
+                continue
+            plan = self._catalog.plan(loop.id)
+            history = self._store.iterations.history(loop.id, plan.loop, plan.seed)
+            future = self._thinker.think(plan.document, history.to_json(), str(plan.bundle), self._wake)
+            self._thinking[loop.id] = (last.number if last else 0, history, future)
+            started += 1
+        return started
+
+    @staticmethod
+    def _wanted(loop: LoopRecord) -> bool:
+        return loop.state is LoopState.ACTIVE and loop.wish is Wish.RUN
+
+    def step(self) -> int:
+        """Write the answers that have come, each in one transaction: verdict, next iteration, points, jobs."""
+        moved = 0
+        for loop in self._catalog.live_loops():
+            thought = self._thinking.get(loop.id)
+            if thought is None or not thought[2].done():
+                continue
+            del self._thinking[loop.id]
+            if self._wanted(loop):  # otherwise the answer is dropped; the same question gives it again
+                moved += self._take(loop, *thought)
+        return moved
+
+    def _take(self, loop: LoopRecord, number: int, history: History, future: Future[Answer]) -> int:
+        plan = self._catalog.plan(loop.id)
+        try:
+            answer = future.result()
+            wrong = proposal_problem(answer["points"], answer["asked"], history)
+            if wrong:
+                raise IddsError.of("E-LEARNER-001", "the learner's proposal cannot be used", wrong,
+                                   f"iteration {number + 1} of {plan.path}", "Mend the learner, then 'resume'.")  # fmt: skip
+        except IddsError as error:
+            self._store.workflows.move_loop(loop, LoopState.HELD, str(error), _ACTOR)
+            return 1
+        with self._store.transaction():
+            last = self._store.iterations.last(loop.id)
+            if (last.number if last else 0) != number:
+                return 0
+            self._write(loop, plan, last, answer, history)
+        return 1
+
+    def _write(
+        self, loop: LoopRecord, plan: LoopPlan, last: Iteration | None, answer: Answer, history: History
+    ) -> None:
+        verdict = Verdict(VerdictKind(answer["verdict"]["kind"]), answer["verdict"]["reason"])
+        points = answer["points"]
+        if not points and not verdict.stop:
+            verdict = Verdict(VerdictKind.STALLED, answer["reason"] or "the learner proposed no point")
+        if last is not None:
+            decided = self._store.iterations.decide(last, Decision(answer["state"], answer["diagnostics"], verdict))
+            if not decided:
+                return
+        number = last.number if last else 0
+        if not verdict.stop or last is None:
+            self._store.iterations.add(loop.id, plan.loop, number + 1, points, answer["asked"], len(history.points) + 1)

@@ -1,0 +1,126 @@
+"""Evaluations until the contour is right to 1 % and 0.3 %: LevelSet against Sobol with the very same surrogate.
+
+    python -m benchmarks.learners --quick
+    python -m benchmarks.learners --problems monoH2e fast2D --seeds 10 --json
+
+Use one BLAS thread (OMP_NUM_THREADS=1). N(tol) is the first of two consecutive records at or below tol.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from benchmarks.problems import PROBLEMS, Benchmark
+from idds_core.history import History, IterationRecord, Observation, Point, derive_seed
+from idds_core.space import Space
+from idds_core.states import PointState
+from idds_learners import LevelSet, Sobol
+
+Measure = Callable[[int, Mapping[str, Any]], Observation]
+TOLERANCES = (0.01, 0.003)
+QUICK = ("monoH2e", "fast2D", "noisy2")
+
+
+def drive(
+    learner: Any, space: Space, measure: Measure, *, seed: int, targets: tuple[str, ...], first: int, batch: int,
+    budget: int,
+) -> Iterator[tuple[History, float]]:  # fmt: skip
+    """Run a learner as an engine does: after each closed iteration the history, and the CPU seconds of the ask."""
+    history = History(space, seed, targets)
+    while len(history.points) < budget:
+        began = time.process_time()
+        proposal = learner.ask(history, min(batch if history.points else first, budget - len(history.points)))
+        spent = time.process_time() - began
+        if history.iterations:
+            history = history.with_diagnostics(proposal.diagnostics, proposal.state)
+            yield history, spent
+        if not proposal.points:
+            return
+        number = len(history.iterations) + 1
+        new = tuple(
+            Point(i, number, p, PointState.MEASURED, measure(i, p))
+            for i, p in enumerate(proposal.points, len(history.points) + 1)
+        )
+        history = dataclasses.replace(
+            history, points=history.points + new, iterations=(*history.iterations, IterationRecord(number))
+        )
+    proposal = learner.ask(history, 1)
+    yield history.with_diagnostics(proposal.diagnostics, proposal.state), 0.0
+
+
+def measured(problem: Benchmark, seed: int) -> Measure:
+    """f with its noise, a function of the seed and the point's number."""
+
+    def measure(number: int, point: Mapping[str, Any]) -> Observation:
+        value = problem.at(point)
+        if not problem.sigma:
+            return Observation({"f": value})
+        noise = np.random.default_rng(derive_seed(seed, "noise", number)).normal()
+        return Observation({"f": value + problem.sigma * noise}, {"f": problem.sigma})
+
+    return measure
+
+
+def first_of_two(records: list[tuple[int, float]], tol: float) -> float:
+    """The first N of two consecutive records at or below tol; infinite when there is none."""
+    for (n, a), (_, b) in zip(records, records[1:], strict=False):
+        if a <= tol and b <= tol:
+            return n
+    return float("inf")
+
+
+def study(problem: Benchmark, learner: Any, seed: int) -> dict[str, Any]:
+    """One run: the error after each iteration, N(1 %), N(0.3 %) and the CPU seconds an ask took."""
+    u, excluded = problem.truth()
+    records, cpu = [], []
+    for history, spent in drive(learner, problem.space, measured(problem, seed), seed=seed, targets=("f",),
+                                first=learner.first or problem.first, batch=problem.batch, budget=problem.budget):  # fmt: skip
+        maps = learner.surrogate(history)
+        found = maps.predict_unit(u)["f"].p_excluded > 0.5
+        records.append((len(history.points), float(np.mean(found != excluded))))
+        cpu.append(spent)
+        if len(records) > 2 and max(e for _, e in records[-2:]) <= TOLERANCES[-1]:
+            break
+    return {
+        "problem": problem.name, "learner": type(learner).__name__, "seed": seed, "records": records,
+        "n": [first_of_two(records, tol) for tol in TOLERANCES], "cpu_s": max(cpu), "final": records[-1][1],
+    }  # fmt: skip
+
+
+def learners_for(problem: Benchmark) -> list[Any]:
+    """LevelSet and Sobol, both with their defaults."""
+    common = {"targets": ("f",), "level": 0.0, "transform": "none", "first": problem.first}
+    return [LevelSet(**common), Sobol(**common)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help=f"{', '.join(QUICK)} on 5 seeds")
+    parser.add_argument("--problems", nargs="+", choices=list(PROBLEMS), default=None)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--json", action="store_true", help="one JSON object a line: problem, learner, medians, runs")
+    options = parser.parse_args()
+    names = options.problems or (QUICK if options.quick else tuple(PROBLEMS))
+    for name in names:
+        for learner in learners_for(PROBLEMS[name]):
+            runs = [study(PROBLEMS[name], learner, s) for s in range(1, (5 if options.quick else options.seeds) + 1)]
+            medians = [statistics.median(r["n"][i] for r in runs) for i in range(len(TOLERANCES))]
+            if options.json:
+                print(json.dumps({"problem": name, "learner": type(learner).__name__,
+                                  "medians": [m if np.isfinite(m) else None for m in medians],
+                                  "finals": [r["final"] for r in runs], "cpu_s": max(r["cpu_s"] for r in runs)}))  # fmt: skip
+            else:
+                print(f"{name:9s} {type(learner).__name__:9s} N(1 %) {medians[0]:6g}  N(0.3 %) {medians[1]:6g}  "
+                      f"ask <= {max(r['cpu_s'] for r in runs):.2f} s", flush=True)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

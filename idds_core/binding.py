@@ -1,0 +1,126 @@
+"""Arguments by name: what a step gets at a point, and what counts as its observation. Pure functions."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from idds_core.history import Observation
+from idds_core.model import Step
+from idds_core.ports import Command, Function, Payload
+
+__all__ = ["BindingError", "bind", "observe"]
+
+_PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)?)\}")
+
+
+class BindingError(ValueError):
+    """An argument or a placeholder stands for nothing, or a result is no observation."""
+
+
+def _outputs(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Named outputs of a step: its values, and its files as ``{"$file": path}``."""
+    files = {name: {"$file": file["path"]} for name, file in result.get("files", {}).items()}
+    return {**result.get("values", {}), **files}
+
+
+def bind(
+    step: Step,
+    values: Mapping[str, Any],
+    upstream: Sequence[tuple[str, Mapping[str, Any]]],
+    bundle: str,
+    seed: int,
+) -> Payload:
+    """The payload of a step at a point.
+
+    Parameters
+    ----------
+    values : parameters of the definition and of the point.
+    upstream : (step name, result) of the steps before it, in order.
+    bundle : absolute path of the source bundle.
+
+    """
+    outputs = [(name, _outputs(result)) for name, result in upstream]
+    if step.function is not None:
+        arguments = _arguments(step, values, outputs)
+        return Function(step.function, bundle, arguments, step.context)
+    return _command(step, values, outputs, bundle, seed)
+
+
+def _arguments(
+    step: Step, values: Mapping[str, Any], outputs: Sequence[tuple[str, Mapping[str, Any]]]
+) -> dict[str, Any]:
+    known = dict(values)
+    for name, given in outputs:  # the later step wins among outputs; a parameter wins over all of them
+        single = next(iter(given.values())) if len(given) == 1 else dict(given)
+        known = {**given, name: single, **{k: v for k, v in known.items() if k in values or k not in given}}
+    arguments = {name: known[name] for name in (*step.arguments, *step.optional) if name in known}
+    missing = [name for name in step.arguments if name not in arguments]
+    last = outputs[-1][1] if outputs else {}
+    if len(missing) == 1 and len(last) == 1:
+        arguments[missing[0]] = next(iter(last.values()))
+    elif missing:
+        have = ", ".join(sorted(known)) or "nothing"
+        raise BindingError(f"argument {', '.join(missing)} of {step.name} stands for nothing; there are {have}")
+    return arguments
+
+
+def _command(
+    step: Step,
+    values: Mapping[str, Any],
+    outputs: Sequence[tuple[str, Mapping[str, Any]]],
+    bundle: str,
+    seed: int,
+) -> Command:
+    known: dict[str, Any] = {"seed": seed, "bundle": bundle, **values}
+    for name, given in outputs:
+        known.update({f"{name}.{key}": value for key, value in given.items()})
+
+    def text(match: re.Match[str]) -> str:
+        if match[0] in ("{{", "}}"):
+            return match[0][0]
+        if match[1] not in known:
+            raise BindingError(f"placeholder {match[0]} of {step.name} stands for nothing")
+        value = known[match[1]]
+        return str(value["$file"]) if isinstance(value, Mapping) and "$file" in value else str(value)
+
+    argv = [_PLACEHOLDER.sub(text, token) for token in step.run or ()]
+    if argv and argv[0].startswith("./"):
+        argv[0] = f"{bundle}/{argv[0][2:]}"
+    return Command(tuple(argv), dict(step.outputs), step.result)
+
+
+def placeholders(step: Step) -> list[str]:
+    """Names in the braces of a command's tokens."""
+    found = [m[1] for token in step.run or () for m in _PLACEHOLDER.finditer(token)]
+    return [name for name in found if name]
+
+
+def observe(values: Mapping[str, Any], targets: Sequence[str]) -> Observation:
+    """The observation in the last step's values: every target, finite; other finite numbers are extras.
+
+    >>> observe({"obs": 0.2, "obs_sigma": 0.01, "events": 12}, ["obs"])
+    Observation(values={'obs': 0.2}, sigmas={'obs': 0.01}, extras={'events': 12.0})
+    """
+    for name, value in values.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise BindingError(f"{name} is {value}")
+    missing = [t for t in targets if t not in values]
+    if missing:
+        raise BindingError(f"no value of {', '.join(missing)}; there are {', '.join(map(str, values)) or 'none'}")
+    numbers = {k: float(v) for k, v in values.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
+    for target in targets:
+        if target not in numbers:
+            raise BindingError(f"{target} is {values[target]!r}, not a number")
+    names = {f"{t}_sigma": t for t in targets}
+    sigmas = {names[k]: v for k, v in numbers.items() if k in names}
+    negative = [t for t, v in sigmas.items() if v < 0]
+    if negative:
+        raise BindingError(f"{negative[0]}_sigma is negative")
+    for name in names:
+        if name in values and name not in numbers:
+            raise BindingError(f"{name} is {values[name]!r}, not a number")
+    extras = {k: v for k, v in numbers.items() if k not in targets and k not in names}
+    return Observation({t: numbers[t] for t in targets}, sigmas, extras)

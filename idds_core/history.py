@@ -1,0 +1,231 @@
+"""What a learner knows: points with their observations, the iterations that proposed them, and a digest of it all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from idds_core.space import Space
+from idds_core.states import PointState
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["History", "IterationRecord", "Observation", "Point", "canonical_json", "derive_seed"]
+
+
+def canonical_json(value: object) -> str:
+    """JSON with sorted keys, no blanks, floats by repr; refuses NaN and infinities."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+
+
+def derive_seed(*parts: int | str) -> int:
+    """A 63-bit seed from the parts (a job's: loop seed, point number, step); an attempt never changes it."""
+    text = "\x1f".join(str(p) for p in parts)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What was measured at a point: finite numbers only.
+
+    values : target -> value.
+    sigmas : target -> standard deviation of the measurement, where one was reported.
+    extras : other numbers the last step returned.
+    """
+
+    values: Mapping[str, float]
+    sigmas: Mapping[str, float] = field(default_factory=dict)
+    extras: Mapping[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The observation as JSON."""
+        return {"values": dict(self.values), "sigmas": dict(self.sigmas), "extras": dict(self.extras)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Observation:
+        """From :meth:`to_json`."""
+        return cls(data["values"], data.get("sigmas", {}), data.get("extras", {}))
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One set of parameter values, and what became of it.
+
+    number : from 1, in the order of proposal, dense.
+    iteration : number of the iteration that proposed it.
+    """
+
+    number: int
+    iteration: int
+    parameters: Mapping[str, Any]
+    state: PointState = PointState.OPEN
+    observation: Observation | None = None
+    failure_class: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The point as JSON."""
+        return {
+            "number": self.number,
+            "iteration": self.iteration,
+            "parameters": dict(self.parameters),
+            "state": str(self.state),
+            "observation": self.observation.to_json() if self.observation else None,
+            "failure_class": self.failure_class,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Point:
+        """From :meth:`to_json`."""
+        seen = data.get("observation")
+        return cls(
+            data["number"],
+            data["iteration"],
+            data["parameters"],
+            PointState(data["state"]),
+            Observation.from_json(seen) if seen else None,
+            data.get("failure_class"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class IterationRecord:
+    """The decision record of a closed iteration: what the learner and the conditions said when it had closed.
+
+    state : what the learner asked to find again (fitted hyper-parameters).
+    diagnostics : what it wanted to be known.
+    elapsed_s, core_hours : since the start of the loop, frozen when the iteration closed.
+    """
+
+    number: int
+    state: Mapping[str, Any] = field(default_factory=dict)
+    diagnostics: Mapping[str, Any] = field(default_factory=dict)
+    elapsed_s: float = 0.0
+    core_hours: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as JSON."""
+        return {
+            "number": self.number,
+            "state": dict(self.state),
+            "diagnostics": dict(self.diagnostics),
+            "elapsed_s": self.elapsed_s,
+            "core_hours": self.core_hours,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> IterationRecord:
+        """From :meth:`to_json`."""
+        return cls(data["number"], data["state"], data["diagnostics"], data["elapsed_s"], data["core_hours"])
+
+
+@dataclass(frozen=True)
+class History:
+    """All that a learner or a condition may look at: a pure value.
+
+    Attributes
+    ----------
+    space : Space
+    seed : int
+        The loop's seed.
+    targets : names of the targets every observation has.
+    points : all points written so far, ordered by number.
+    iterations : the closed iterations, ordered by number. The last one has just closed; its `state` and
+        `diagnostics` are empty until the learner has been asked.
+
+    """
+
+    space: Space
+    seed: int = 0
+    targets: tuple[str, ...] = ()
+    points: tuple[Point, ...] = ()
+    iterations: tuple[IterationRecord, ...] = ()
+
+    def rng(self, *purpose: str) -> np.random.Generator:
+        """The generator of the iteration that is asked for: from the loop's seed, its number and the purpose."""
+        import numpy as np
+
+        return np.random.default_rng(derive_seed(self.seed, "iteration", len(self.iterations) + 1, *purpose))
+
+    @cached_property
+    def measured(self) -> tuple[Point, ...]:
+        """Points with an observation, ordered by number."""
+        return tuple(p for p in self.points if p.state is PointState.MEASURED)
+
+    @cached_property
+    def pending(self) -> tuple[Point, ...]:
+        """Points that have not ended."""
+        return tuple(p for p in self.points if p.state is PointState.OPEN)
+
+    @cached_property
+    def infeasible(self) -> tuple[Point, ...]:
+        """Points that cannot exist."""
+        return tuple(p for p in self.points if p.state is PointState.INFEASIBLE)
+
+    def unit(self, points: Sequence[Point]) -> NDArray[np.float64]:
+        """(n, d) unit-cube coordinates of points."""
+        return self.space.to_unit([p.parameters for p in points])
+
+    def values(self, target: str) -> NDArray[np.float64]:
+        """(n,) values of a target at the measured points."""
+        import numpy as np
+
+        return np.array([p.observation.values[target] for p in self.measured if p.observation], dtype=float)
+
+    def sigmas(self, target: str) -> NDArray[np.float64]:
+        """(n,) standard deviations of a target at the measured points; 0 where none was reported."""
+        import numpy as np
+
+        return np.array([p.observation.sigmas.get(target, 0.0) for p in self.measured if p.observation], dtype=float)
+
+    def with_diagnostics(self, diagnostics: Mapping[str, Any], state: Mapping[str, Any]) -> History:
+        """The same history after the learner was asked: the last closed iteration has its diagnostics and state."""
+        if not self.iterations:
+            return self
+        last = replace(self.iterations[-1], diagnostics=dict(diagnostics), state=dict(state))
+        return replace(self, iterations=(*self.iterations[:-1], last))
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 of canonical JSON, ordered by point number, of (parameters, state, failure class, values, sigmas).
+
+        No times, paths, attempts or definition: equal digests mean equal physics.
+        """
+        rows = [
+            [
+                p.number,
+                dict(p.parameters),
+                str(p.state),
+                p.failure_class,
+                dict(p.observation.values) if p.observation else None,
+                dict(p.observation.sigmas) if p.observation else None,
+            ]
+            for p in sorted(self.points, key=lambda p: p.number)
+        ]
+        return hashlib.sha256(canonical_json(rows).encode()).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        """The history as JSON."""
+        return {
+            "space": self.space.to_json(),
+            "seed": self.seed,
+            "targets": list(self.targets),
+            "points": [p.to_json() for p in self.points],
+            "iterations": [i.to_json() for i in self.iterations],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> History:
+        """From :meth:`to_json`."""
+        return cls(
+            Space.from_json(data["space"]),
+            data["seed"],
+            tuple(data["targets"]),
+            tuple(Point.from_json(p) for p in data["points"]),
+            tuple(IterationRecord.from_json(i) for i in data["iterations"]),
+        )

@@ -1,0 +1,271 @@
+"""What a user defines: steps, a loop around them, a workflow. Plain values; nothing is checked at construction.
+
+All mistakes of a definition are found together, by :func:`idds_core.definition.validate`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
+
+from idds_core.space import STRICT, Space
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["Loop", "Requirements", "Retry", "Step", "Workflow", "chain", "command", "parse_bytes", "parse_seconds",
+    "step"]  # fmt: skip
+
+_BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 2**10, "mib": 2**20,
+    "gib": 2**30, "tib": 2**40}  # fmt: skip
+_SECONDS = {"": 1.0, "s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?)\s*([a-zA-Z]*)\s*")
+
+
+def _quantity(text: str, units: Mapping[str, float]) -> float:
+    match = _QUANTITY.fullmatch(text)
+    if match is None or match[2].lower() not in units:
+        known = ", ".join(u for u in units if u)
+        raise ValueError(f"{text!r} is not a number with one of the units {known}")
+    return float(match[1]) * units[match[2].lower()]
+
+
+def parse_bytes(value: float | str) -> int:
+    """Bytes of "4GB" (10^9), "4GiB" (2^30) or a bare number.
+
+    >>> parse_bytes("4GB"), parse_bytes("1 KiB"), parse_bytes(10)
+    (4000000000, 1024, 10)
+    """
+    return int(_quantity(value, _BYTES)) if isinstance(value, str) else int(value)
+
+
+def parse_seconds(value: float | str) -> float:
+    """Seconds of "2h", "5min", "30s", "1d" or a bare number.
+
+    >>> parse_seconds("1.5h"), parse_seconds(10)
+    (5400.0, 10.0)
+    """
+    return _quantity(value, _SECONDS) if isinstance(value, str) else float(value)
+
+
+def _normalise(instance: object, name: str, parse: Callable[[Any], float]) -> None:
+    """Replace a quantity by its number where it can be read; what cannot stays, for the validation to name."""
+    value = getattr(instance, name)
+    if isinstance(value, str):
+        try:
+            object.__setattr__(instance, name, parse(value))
+        except ValueError:
+            return
+
+
+@dataclass(frozen=True, slots=True)
+class Requirements:
+    """What a job needs.
+
+    cores : processor cores. memory : bytes, or text like "4GB"; None is no limit. walltime : seconds, or text like "2h".
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+    cores: int = 1
+    memory: int | None = None
+    walltime: float = 3600.0
+
+    if TYPE_CHECKING:
+
+        def __init__(self, cores: int = 1, memory: int | str | None = None, walltime: float | str = 3600.0) -> None: ...
+
+    def __post_init__(self) -> None:
+        _normalise(self, "memory", parse_bytes)
+        _normalise(self, "walltime", parse_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often a job is tried: `attempts` in all for the user's own failures, after `wait` seconds."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+    attempts: int = 3
+    wait: float = 0.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """One box of the workflow: a Python function by reference or a command line.
+
+    Attributes
+    ----------
+    name : str
+    function : str or None
+        ``module:qualname``.
+    arguments, optional : names of the function's arguments without and with a default.
+    context : whether the function takes ``ctx``.
+    returns_file : whether the function is annotated to return one File (output name "output").
+    run : argv tokens with placeholders ``{m_zp}``, ``{generate.events}``, ``{seed}``; no shell.
+    outputs : name -> file name that the command leaves in its folder.
+    result : name of a JSON file with values that the command leaves in its folder.
+    provider : names of providers that may run it, "a | b"; None is any.
+
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+    name: str
+    function: str | None = None
+    arguments: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    context: bool = False
+    returns_file: bool = False
+    run: tuple[str, ...] | None = None
+    outputs: dict[str, str] = field(default_factory=dict)
+    result: str | None = None
+    provider: str | None = None
+    requires: Requirements = field(default_factory=Requirements)
+    retry: Retry = field(default_factory=Retry)
+
+
+@dataclass(frozen=True)
+class FunctionStep(Step):
+    """A step made from a function; it can still be called as that function."""
+
+    target: Callable[..., Any] | None = field(default=None, compare=False, repr=False)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function itself."""
+        if self.target is None:
+            raise TypeError(f"step {self.name} has no function")
+        return self.target(*args, **kwargs)
+
+
+def _function_step(target: Callable[..., Any], options: Mapping[str, Any]) -> FunctionStep:
+    name = getattr(target, "__name__", repr(target))
+    reference = f"{getattr(target, '__module__', '?')}:{getattr(target, '__qualname__', name)}"
+    parameters = inspect.signature(target).parameters
+    named = [p for p in parameters.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != "ctx"]
+    returns = getattr(target, "__annotations__", {}).get("return")
+    return FunctionStep(
+        name=options.get("name") or name,
+        function=reference,
+        arguments=tuple(p.name for p in named if p.default is p.empty),
+        optional=tuple(p.name for p in named if p.default is not p.empty),
+        context="ctx" in parameters,
+        returns_file=getattr(returns, "__name__", returns) in ("File", "idds_core.File"),
+        target=target,
+        **{k: v for k, v in options.items() if k != "name"},
+    )
+
+
+@overload
+def step(target: Callable[..., Any], /) -> FunctionStep: ...
+@overload
+def step(
+    *,
+    name: str = ...,
+    provider: str | None = ...,
+    requires: Requirements = ...,
+    retry: Retry = ...,
+) -> Callable[[Callable[..., Any]], FunctionStep]: ...
+def step(target: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+    """Make a step of a function; used as ``@step`` or ``@step(requires=..., retry=...)``.
+
+    Arguments bind by name: a parameter of the point, a parameter of the definition, a named output of an earlier
+    step; a single argument that is left over binds to the single output of the step before. ``ctx`` is the
+    :class:`~idds_core.runner.context.Context`.
+    """
+    if target is not None:
+        return _function_step(target, options)
+    return lambda function: _function_step(function, options)
+
+
+def command(
+    name: str,
+    run: str | Iterable[str],
+    *,
+    outputs: Mapping[str, str] | None = None,
+    result: str | None = None,
+    provider: str | None = None,
+    requires: Requirements | None = None,
+    retry: Retry | None = None,
+) -> Step:
+    """A step that runs a command line, split like a shell does but never given to one.
+
+    >>> command("simulate", "./mc.sh {m_zp} {seed}", outputs={"events": "events.txt"}).run
+    ('./mc.sh', '{m_zp}', '{seed}')
+    """
+    import shlex
+
+    tokens = shlex.split(run) if isinstance(run, str) else [str(token) for token in run]
+    return Step(
+        name=name,
+        run=tuple(tokens),
+        outputs=dict(outputs or {}),
+        result=result,
+        provider=provider,
+        requires=requires or Requirements(),
+        retry=retry or Retry(),
+    )
+
+
+def chain(*steps: Step) -> tuple[Step, ...]:
+    """Steps run one after the other at each point; each sees the outputs of all before it."""
+    return steps
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A part of the workflow that is repeated: its steps, a learner, and conditions to stop.
+
+    Attributes
+    ----------
+    name : str
+    space : Space
+    body : steps, as given by :func:`chain`.
+    learner : a learner (a frozen dataclass), or its JSON description.
+    until : a condition (they combine with ``&``, ``|``, ``~``), or its JSON description.
+    batch, first : number of points of an iteration, and of the first one.
+    targets : what an observation must have; the learner's own targets by default.
+    parameters : values of the definition, seen by all steps.
+    hold_after : the loop is held after so many identical failures in a row.
+
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+    name: str
+    space: Space
+    body: tuple[Step, ...]
+    learner: Any
+    until: Any
+    batch: int = 8
+    first: int = 10
+    targets: tuple[str, ...] = ()
+    parameters: dict[str, Any] = field(default_factory=dict)
+    mode: Literal["batch"] = "batch"
+    hold_after: int = 5
+
+    def run(self, workdir: str | Path | None = None, *, seed: int = 0) -> Any:
+        """Run the loop on this machine until it concludes; the same call resumes it. Returns the engine's result."""
+        from importlib.metadata import entry_points
+
+        engine = entry_points(group="idds_core.engines")["embedded"].load()
+        return engine(self, workdir, seed)
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """The top-level entity: a scientific objective, as a graph of loops."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+    name: str
+    loops: tuple[Loop, ...]
+
+    @classmethod
+    def of(cls, definition: Loop | Workflow) -> Workflow:
+        """The workflow itself, or one around a single loop, named as the loop."""
+        return cls(definition.name, (definition,)) if isinstance(definition, Loop) else definition
+
+
+def without(value: Any, *names: str) -> dict[str, Any]:
+    """Fields of a dataclass instance as a dict, not recursive, without the names given."""
+    return {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.name not in names}

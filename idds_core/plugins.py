@@ -1,0 +1,100 @@
+"""Plugins: learners, conditions and providers by registered name or ``module:Class``, and as JSON and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from idds_core.errors import DefinitionError
+
+__all__ = ["CONDITIONS", "ENGINES", "LEARNERS", "PROVIDERS", "build", "describe", "registered", "resolve"]
+
+LEARNERS = "idds_core.learners"
+CONDITIONS = "idds_core.conditions"
+PROVIDERS = "idds_core.providers"
+ENGINES = "idds_core.engines"
+
+
+@cache
+def registered(group: str) -> Mapping[str, EntryPoint]:
+    """Name -> entry point of all plugins of a group."""
+    return types.MappingProxyType({e.name: e for e in entry_points(group=group)})
+
+
+def resolve(name: str, group: str) -> Any:
+    """The class registered under `name` in `group`, or the one that ``module:Class`` names."""
+    entry = registered(group).get(name)
+    if entry is not None:
+        return entry.load()
+    module, _, attribute = name.partition(":")
+    if not attribute:
+        raise DefinitionError.of(
+            "E-PLUGIN-001",
+            f"no plugin {name!r} in {group}",
+            where=group,
+            fix=f"Known are {', '.join(sorted(registered(group)))}; or give module:Class.",
+        )
+    try:
+        return getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise DefinitionError.of("E-PLUGIN-002", f"plugin {name!r} cannot be imported", str(error), group) from error
+
+
+def describe(plugin: Any, group: str) -> dict[str, Any]:
+    """A plugin (an instance of a dataclass) as JSON: ``{"type": name, <its fields>}``.
+
+    Raises
+    ------
+    DefinitionError
+        When it is no dataclass instance, or its class cannot be found again by its name.
+
+    """
+    if isinstance(plugin, Mapping):
+        return dict(plugin)
+    cls = type(plugin)
+    reference = f"{cls.__module__}:{cls.__qualname__}"
+    if not dataclasses.is_dataclass(plugin) or "<" in reference or cls.__module__ == "__main__":
+        raise DefinitionError.of(
+            "E-PLUGIN-003",
+            f"{reference} is no plugin",
+            "it must be an instance of a frozen dataclass, defined at the top of an importable module",
+            group,
+            "Move the class to the top of a module beside the scan file and decorate it with @dataclass(frozen=True).",
+        )
+    name = next((n for n, e in registered(group).items() if e.value == reference), reference)
+    return {"type": name} | {f.name: _json(getattr(plugin, f.name), group) for f in dataclasses.fields(plugin)}
+
+
+def _json(value: Any, group: str) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return describe(value, group)
+    if isinstance(value, (tuple, list)):
+        return [_json(item, group) for item in value]
+    if isinstance(value, Mapping):
+        return {str(k): _json(v, group) for k, v in value.items()}
+    return value
+
+
+def build(spec: Mapping[str, Any], group: str) -> Any:
+    """The plugin that :func:`describe` gave the JSON of."""
+    fields = {k: _value(v, group) for k, v in spec.items() if k != "type"}
+    cls = resolve(str(spec.get("type", "")), group)
+    try:
+        return cls(**fields)
+    except (TypeError, ValueError) as error:
+        raise DefinitionError.of("E-PLUGIN-004", f"{spec.get('type')} refuses its fields", str(error), group) from error
+
+
+def _value(value: Any, group: str) -> Any:
+    if isinstance(value, Mapping):
+        if "type" in value:
+            return build(value, group)
+        return {k: _value(v, group) for k, v in value.items()}
+    if isinstance(value, list):
+        return tuple(_value(item, group) for item in value)
+    return value

@@ -1,0 +1,324 @@
+"""The protocols: what a learner, a condition and a provider must be. The docstrings are the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from idds_core.states import FailureClass, VerdictKind
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from idds_core.history import History
+    from idds_core.model import Requirements
+
+__all__ = [
+    "Capabilities",
+    "Command",
+    "Condition",
+    "Failure",
+    "Function",
+    "JobReport",
+    "JobSpec",
+    "Learner",
+    "LogChunk",
+    "Mapper",
+    "Payload",
+    "Prediction",
+    "Proposal",
+    "Provider",
+    "ReportState",
+    "Submission",
+    "SubmissionStatus",
+    "Surrogate",
+    "Usage",
+    "Verdict",
+]
+
+
+# ---------------------------------------------------------------------- learners and conditions
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What a learner answers.
+
+    Attributes
+    ----------
+    points : tuple of mappings
+        At most the number asked for, each a full set of parameter values inside the space. Empty: `reason` says why.
+    diagnostics : Mapping
+        JSON: what a person or a condition wants to know of the history as it stands (`emv`, `kappa`, `loo_rmse`,
+        `at_bounds`, `residuals`, ...). Stored with the iteration that has just closed.
+    state : Mapping
+        JSON: what the learner wants to find again in ``history.iterations[-1].state`` (fitted hyper-parameters and
+        the number of points they were fitted on). Part of the history, so part of what the answer depends on.
+    reason : str
+        Why there are no points, or fewer than asked.
+
+    """
+
+    points: tuple[Mapping[str, Any], ...] = ()
+    diagnostics: Mapping[str, Any] = field(default_factory=dict)
+    state: Mapping[str, Any] = field(default_factory=dict)
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a condition answers: stop or not, of which kind, and why in words."""
+
+    kind: VerdictKind = VerdictKind.GO_ON
+    reason: str = ""
+
+    @property
+    def stop(self) -> bool:
+        """Whether the loop is to stop."""
+        return self.kind is not VerdictKind.GO_ON
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """Decides where to measure next. A frozen dataclass of JSON fields: same history, same answer."""
+
+    def ask(self, history: History, n: int) -> Proposal:
+        """At most `n` new points, inside the space, none pending.
+
+        Random numbers come from ``history.rng()`` (the loop's seed and the iteration), never from elsewhere.
+        """
+        ...
+
+
+@runtime_checkable
+class Condition(Protocol):
+    """Decides whether to go on.
+
+    It may also have ``remaining(history) -> int | None``: how many more points it allows (None: any number); the
+    engine trims the last batch to it.
+    """
+
+    def check(self, history: History) -> Verdict:
+        """The verdict on the history as it stands; the diagnostics of the last closed iteration are in
+        ``history.iterations[-1].diagnostics``.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A target at n points, in natural units, with s inflated by kappa.
+
+    mean, sd, p_excluded : (n,) arrays; `lower` and `upper` are the +-1 sigma band.
+    """
+
+    mean: NDArray[np.float64]
+    sd: NDArray[np.float64]
+    p_excluded: NDArray[np.float64]
+
+
+class Surrogate(Protocol):
+    """A map of every target, fitted to a history."""
+
+    targets: tuple[str, ...]
+
+    def predict(self, points: Sequence[Mapping[str, Any]]) -> Mapping[str, Prediction]:
+        """Prediction of each target at the points."""
+        ...
+
+
+@runtime_checkable
+class Mapper(Protocol):
+    """A learner that has a map; reports and the command line reach it through this port only."""
+
+    def surrogate(self, history: History) -> Surrogate | None:
+        """The surrogate of the history, or None while too little is known."""
+        ...
+
+
+# ---------------------------------------------------------------------- providers
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command line, placeholders already filled in.
+
+    argv : what to run, without a shell.
+    outputs : name -> file name in the job's folder that must exist afterwards.
+    result : file name in the job's folder with a JSON object of values, or None.
+    env : additions to the environment.
+    """
+
+    argv: tuple[str, ...]
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    result: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A Python function by reference.
+
+    reference : ``module:qualname``, importable from `bundle`.
+    bundle : absolute path of the folder with the source.
+    arguments : name -> JSON value; a file is ``{"$file": "<absolute path>"}``.
+    context : whether the function takes ``ctx``.
+    """
+
+    reference: str
+    bundle: str
+    arguments: Mapping[str, Any]
+    context: bool = False
+
+
+Payload = Command | Function
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """One attempt, as a provider gets it.
+
+    key : the attempt's deterministic name, <= 63 characters of [a-z0-9-].
+    folder : absolute path of the attempt's folder (made by the provider when it needs it).
+    digest : digest of the point; echoed in the result.
+    parameters : values of the point and of the definition (JSON), also given to commands as ``params.json``.
+    """
+
+    key: str
+    folder: str
+    payload: Payload
+    requires: Requirements
+    seed: int
+    digest: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    log_limit: int = 10_000_000
+    output_limit: int = 1_000_000
+
+
+class SubmissionStatus(StrEnum):
+    """What a provider says of a job it was given."""
+
+    OK = "ok"
+    REFUSED = "refused"
+    LATER = "later"
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """The answer to one spec. A refusal's text is the job's first log line."""
+
+    key: str
+    status: SubmissionStatus
+    handle: str | None = None
+    reason: str = ""
+
+
+class ReportState(StrEnum):
+    """What a provider knows of a job."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    INFEASIBLE = "infeasible"
+    FAILED = "failed"
+    LOST = "lost"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come."""
+        return self not in (ReportState.QUEUED, ReportState.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an attempt did not succeed: class, code, one line, and the signature that tells equal errors."""
+
+    class_: FailureClass
+    code: str
+    message: str
+    signature: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a job used: seconds of wall and CPU time, bytes of memory at the peak."""
+
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    max_rss: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class JobReport:
+    """What a provider says of a job.
+
+    result : the parsed result of a job that SUCCEEDED: ``{"key", "digest", "values": {...}, "files": {name:
+        {"path", "bytes", "sha256"}}}``; not yet validated against the step (the carrier does).
+    """
+
+    state: ReportState
+    result: Mapping[str, Any] | None = None
+    failure: Failure | None = None
+    usage: Usage = Usage()
+    node: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LogChunk:
+    """A piece of a log, and the offset where to go on."""
+
+    text: str
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a provider can do.
+
+    slots : jobs that run at once; queue : further jobs worth handing over ahead.
+    commands, functions : which payloads it takes.
+    finds : whether `find` is reliable; listing_lag_s : how long a job may stay invisible after submission.
+    """
+
+    slots: int
+    queue: int = 0
+    memory: int | None = None
+    commands: bool = True
+    functions: bool = True
+    finds: bool = True
+    listing_lag_s: float = 0.0
+
+
+class Provider(Protocol):
+    """Somewhere that runs jobs. All calls are for batches; none raises for the fault of one job."""
+
+    name: str
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Published and real-time abilities."""
+        ...
+
+    def submit(self, specs: Sequence[JobSpec]) -> Sequence[Submission]:
+        """One answer for each spec, in order."""
+        ...
+
+    def find(self, keys: Sequence[str]) -> Mapping[str, str]:
+        """Handles by our key, after a crash; a key that is not there is positively not there."""
+        ...
+
+    def poll(self, handles: Sequence[str]) -> Mapping[str, JobReport]:
+        """What is known. A missing handle is unknown, never done."""
+        ...
+
+    def cancel(self, handles: Sequence[str]) -> None:
+        """A request; poll says when it has happened."""
+        ...
+
+    def forget(self, handles: Sequence[str]) -> None:
+        """The ends of these jobs are on record: what was kept for `find` and `poll` may go."""
+        ...
+
+    def tail(self, handle: str, offset: int = 0) -> LogChunk:
+        """The log from `offset` on."""
+        ...

@@ -1,0 +1,69 @@
+"""A job as the local provider keeps it in memory."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from idds_core.ports import Command, Function, JobReport, JobSpec, ReportState
+from idds_core.runner.frames import dumps
+
+if TYPE_CHECKING:
+    from idds_core.providers.local_worker import WorkerProcess
+
+__all__ = ["CANCELLED", "QUEUED", "RUNNING", "LocalJob", "encoded"]
+
+QUEUED = JobReport(ReportState.QUEUED)
+RUNNING = JobReport(ReportState.RUNNING)
+CANCELLED = JobReport(ReportState.CANCELLED)
+
+
+class LocalJob:
+    """One job. `report` is replaced as a whole, so that it may be read without a lock."""
+
+    __slots__ = ("cancelled", "cores", "digest", "folder", "frame", "is_command", "key", "log_limit", "memory",
+                 "output_limit", "reference", "report", "spec", "walltime", "worker")  # fmt: skip
+
+    def __init__(self, key: str, folder: str, digest: str, cores: int, output_limit: int) -> None:
+        self.key, self.folder, self.digest, self.cores, self.output_limit = key, folder, digest, cores, output_limit
+        self.report = QUEUED
+        self.cancelled = False
+        self.is_command = True
+        self.spec: JobSpec | None = None
+        self.frame = self.reference = ""
+        self.memory: int | None = None
+        self.walltime = float("inf")
+        self.log_limit = 0
+        self.worker: WorkerProcess | None = None
+
+    @classmethod
+    def of(cls, spec: JobSpec, slots: int) -> LocalJob:
+        """From a spec. Raises TypeError or ValueError when it cannot be written as JSON."""
+        job = cls(spec.key, spec.folder, spec.digest, max(1, min(spec.requires.cores, slots)), spec.output_limit)
+        job.memory, job.walltime, job.log_limit = spec.requires.memory, spec.requires.walltime, spec.log_limit
+        job.is_command = isinstance(spec.payload, Command)
+        if isinstance(spec.payload, Function):
+            job.reference = f"{spec.payload.bundle}:{spec.payload.reference}"
+            job.frame = encoded(spec, spec.payload)
+        else:
+            json.dumps((list(spec.payload.argv), dict(spec.parameters)))
+            job.spec = spec
+        return job
+
+
+def encoded(spec: JobSpec, payload: Function) -> str:
+    """The job as a worker gets it."""
+    frame = {
+        "key": spec.key,
+        "reference": payload.reference,
+        "bundle": payload.bundle,
+        "arguments": dict(payload.arguments),
+        "context": payload.context,
+        "folder": spec.folder,
+        "seed": spec.seed,
+        "log_limit": spec.log_limit,
+        "output_limit": spec.output_limit,
+    }
+    if payload.context:
+        frame["parameters"] = dict(spec.parameters)
+    return dumps(frame)

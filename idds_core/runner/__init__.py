@@ -1,0 +1,1 @@
+"""What runs beside the payload on a worker. Standard library only; imports nothing of ours."""

@@ -1,0 +1,18 @@
+"""The only truth: one schema, one door for each move."""
+
+from idds_core.store.iterations import Decision
+from idds_core.store.records import (
+    Attempt,
+    Claim,
+    Command,
+    EventRecord,
+    Iteration,
+    Job,
+    LoopRecord,
+    Outcome,
+    WorkflowRecord,
+)
+from idds_core.store.store import OwnerLock, Store, open_store
+
+__all__ = ["Attempt", "Claim", "Command", "Decision", "EventRecord", "Iteration", "Job", "LoopRecord", "Outcome",
+    "OwnerLock", "Store", "WorkflowRecord", "open_store"]  # fmt: skip

@@ -1,0 +1,202 @@
+"""The event log with its sealer, and the invariants: each must count 0."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy as sa
+
+from idds_core.states import MOVES, TERMINAL
+from idds_core.store import tables
+from idds_core.store.database import Database
+from idds_core.store.records import EventRecord
+
+__all__ = ["INVARIANTS", "Audit"]
+
+_LIVE = "('intent','submitted')"
+
+
+def _terminal(entity: str) -> str:
+    return "(" + ",".join(f"'{s}'" for s in sorted(TERMINAL[entity])) + ")"
+
+
+#: name -> SQL that lists what violates it (id, what).
+INVARIANTS: dict[str, str] = {
+    "a job is DONE exactly when it has a result": """
+        SELECT j.id, j.state FROM job j LEFT JOIN result r ON r.job_id = j.id
+        WHERE (j.state = 'DONE') <> (r.job_id IS NOT NULL)""",
+    "a result belongs to its SUCCEEDED attempt": """
+        SELECT r.job_id, a.state FROM result r LEFT JOIN attempt a ON a.id = r.attempt_id
+        WHERE a.id IS NULL OR a.job_id <> r.job_id OR a.state <> 'SUCCEEDED'""",
+    "a SUCCEEDED attempt has the result": """
+        SELECT a.id, a.state FROM attempt a LEFT JOIN result r ON r.attempt_id = a.id
+        WHERE a.state = 'SUCCEEDED' AND r.job_id IS NULL""",
+    "a job has at most one live attempt": f"""
+        SELECT job_id, count(*) FROM attempt WHERE state IN {_LIVE} GROUP BY job_id HAVING count(*) > 1""",
+    "a job is running exactly when it has a live attempt": f"""
+        SELECT j.id, j.state FROM job j
+        LEFT JOIN attempt a ON a.job_id = j.id AND a.state IN {_LIVE}
+        WHERE (j.state = 'running') <> (a.id IS NOT NULL)""",
+    "attempt numbers are dense": """
+        SELECT j.id, j.attempts FROM job j LEFT JOIN attempt a ON a.job_id = j.id
+        GROUP BY j.id HAVING count(a.id) <> j.attempts OR coalesce(max(a.number), 0) <> j.attempts""",
+    "point numbers are dense": """
+        SELECT loop_id, count(*) FROM point GROUP BY loop_id HAVING count(*) <> max(number) OR min(number) <> 1""",
+    "a point ended exactly when its jobs did": f"""
+        SELECT p.id, p.state FROM point p WHERE (p.state = 'open') <>
+        EXISTS (SELECT 1 FROM job j WHERE j.point_id = p.id AND j.state NOT IN {_terminal("job")})""",
+    "a MEASURED point has an observation, and no other has one": """
+        SELECT id, state FROM point WHERE (state = 'MEASURED') <> (observation IS NOT NULL)""",
+    "a FAILED point says its class": """
+        SELECT id, state FROM point WHERE (state = 'FAILED') <> (failure_class IS NOT NULL)""",
+    "no live child is under a terminal loop": f"""
+        SELECT p.id, p.state FROM point p JOIN loop l ON l.id = p.loop_id
+        WHERE l.state IN {_terminal("loop")} AND p.state = 'open'""",
+    "no live loop is under a terminal workflow": f"""
+        SELECT l.id, l.state FROM loop l JOIN workflow w ON w.id = l.workflow_id
+        WHERE w.state IN {_terminal("workflow")} AND l.state NOT IN {_terminal("loop")}""",
+    "a closed iteration holds only closed points": """
+        SELECT i.id, i.number FROM iteration i JOIN point p ON p.loop_id = i.loop_id AND p.iteration = i.number
+        WHERE i.closed IS NOT NULL AND p.state = 'open'""",
+    "an iteration is decided only when it is closed": """
+        SELECT id, number FROM iteration WHERE closed IS NULL AND verdict IS NOT NULL""",
+    "an iteration has the points it says": """
+        SELECT i.id, i.proposed FROM iteration i
+        LEFT JOIN point p ON p.loop_id = i.loop_id AND p.iteration = i.number
+        GROUP BY i.id HAVING count(p.id) <> i.proposed""",
+    "seal numbers are dense": """
+        SELECT max(seal_no), count(seal_no) FROM event HAVING count(seal_no) <> coalesce(max(seal_no), 0)""",
+    **{
+        f"the state of a {entity} is that of its last event": f"""
+        SELECT t.id, t.state FROM {entity} t
+        JOIN (SELECT entity_id, max(id) AS id FROM event WHERE entity = '{entity}' GROUP BY entity_id) AS last
+        ON last.entity_id = t.id
+        JOIN event e ON e.id = last.id WHERE e.new <> t.state"""
+        for entity in MOVES
+    },
+}
+
+
+class Audit:
+    """The store's part for events and for checking itself."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    # ------------------------------------------------------------------ events
+    def seal(self, limit: int = 100_000) -> int:
+        """Number the events that have no seal number yet, densely, and fold the deltas of counters."""
+        with self._db.reading() as connection:
+            pending = connection.execute(sa.select(sa.exists().where(tables.event.c.seal_no.is_(None)))).scalar()
+        if not pending:
+            return 0
+        with self._db.transaction() as connection:
+            sealed = connection.execute(
+                sa.text(
+                    "UPDATE event SET seal_no = s.base + s.n FROM (SELECT id, row_number() OVER (ORDER BY id) AS n,"
+                    " (SELECT coalesce(max(seal_no), 0) FROM event) AS base FROM event WHERE seal_no IS NULL"
+                    " ORDER BY id LIMIT :limit) AS s WHERE event.id = s.id"
+                ),
+                {"limit": limit},
+            ).rowcount
+            connection.execute(
+                sa.text(
+                    "INSERT INTO counter (loop_id, name, value) SELECT loop_id, name, sum(delta) FROM counter_delta"
+                    " WHERE true GROUP BY loop_id, name"
+                    " ON CONFLICT (loop_id, name) DO UPDATE SET value = counter.value + excluded.value"
+                )
+            )
+            connection.execute(sa.delete(tables.counter_delta))
+        return int(sealed)
+
+    def events(self, after: int = 0, limit: int = 1000) -> list[EventRecord]:
+        """Sealed events in order."""
+        c = tables.event.c
+        with self._db.reading() as connection:
+            query = sa.select(c.id, c.seal_no, c.entity, c.entity_id, c.old, c.new, c.actor, c.reason, c.at)
+            rows = connection.execute(query.where(c.seal_no > after).order_by(c.seal_no).limit(limit))
+            return [EventRecord(*row) for row in rows]
+
+    # ------------------------------------------------------------------ invariants
+    def verify(self) -> dict[str, list[str]]:
+        """Invariant -> what violates it (empty when it holds)."""
+        found: dict[str, list[str]] = {}
+        with self._db.reading() as connection:
+            broken = [row[0] for row in connection.exec_driver_sql("PRAGMA integrity_check(10)") if row[0] != "ok"]
+            found["the file is sound"] = broken
+            for name, query in INVARIANTS.items():
+                rows = connection.exec_driver_sql(query).fetchmany(20)
+                found[name] = [": ".join(map(str, row)) for row in rows]
+            for name, check in _CHECKS.items():
+                found[name] = check(connection)
+        found["counters equal a recount"] = self._recount()
+        return found
+
+    def _recount(self) -> list[str]:
+        wrong = []
+        queries = {
+            "points": "SELECT count(*) FROM point WHERE loop_id = :loop",
+            "jobs": "SELECT count(*) FROM job WHERE loop_id = :loop",
+            "attempts": "SELECT count(*) FROM attempt WHERE loop_id = :loop",
+            "MEASURED": "SELECT count(*) FROM point WHERE loop_id = :loop AND state = 'MEASURED'",
+            "FAILED": "SELECT count(*) FROM point WHERE loop_id = :loop AND state = 'FAILED'",
+            "INFEASIBLE": "SELECT count(*) FROM point WHERE loop_id = :loop AND state = 'INFEASIBLE'",
+            "DROPPED": "SELECT count(*) FROM point WHERE loop_id = :loop AND state = 'DROPPED'",
+        }
+        with self._db.reading() as connection:
+            for loop_id in connection.execute(sa.select(tables.loop.c.id)).scalars().all():
+                counters = self._db.counters(loop_id)
+                for name, query in queries.items():
+                    real = connection.execute(sa.text(query), {"loop": loop_id}).scalar() or 0
+                    if counters.get(name, 0) != real:
+                        wrong.append(f"loop {loop_id} {name}: {counters.get(name, 0)}, recount {real}")
+        return wrong
+
+
+def _finite_observations(connection: sa.Connection) -> list[str]:
+    wrong = []
+    query = sa.select(tables.point.c.id, tables.point.c.observation).where(tables.point.c.observation.is_not(None))
+    for point_id, text in connection.execute(query):
+        try:
+            data = json.loads(text)
+            numbers = [*data["values"].values(), *data["sigmas"].values(), *data["extras"].values()]
+            fine = bool(data["values"]) and all(isinstance(n, float) and math.isfinite(n) for n in numbers)
+        except (ValueError, KeyError, AttributeError, TypeError):
+            fine = False
+        if not fine:
+            wrong.append(str(point_id))
+    return wrong
+
+
+def _own_digest(connection: sa.Connection) -> list[str]:
+    from idds_core.store.iterations import point_digest
+
+    c = tables.point.c
+    return [
+        str(point_id)
+        for point_id, text, digest in connection.execute(sa.select(c.id, c.parameters, c.digest))
+        if point_digest(json.loads(text)) != digest
+    ]
+
+
+def _legal_moves(connection: sa.Connection) -> list[str]:
+    c = tables.event.c
+    wrong: list[str] = []
+    seen: dict[tuple[str, int], Any] = {}
+    query = sa.select(c.id, c.entity, c.entity_id, c.old, c.new).where(c.entity.in_(list(MOVES))).order_by(c.id)
+    for event_id, entity, entity_id, old, new in connection.execute(query):
+        before = seen.get((entity, entity_id), old)
+        if before != old or new not in MOVES[entity].get(old, ()):
+            wrong.append(f"event {event_id}: {entity} {entity_id} {old} -> {new} after {before}")
+        seen[entity, entity_id] = new
+    return wrong[:20]
+
+
+_CHECKS: dict[str, Callable[[sa.Connection], list[str]]] = {
+    "every observation is finite": _finite_observations,
+    "every point has its own digest": _own_digest,
+    "events make unbroken chains of legal moves": _legal_moves,
+}

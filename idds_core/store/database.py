@@ -1,0 +1,253 @@
+"""The connection, its transactions, and the one door through which every state moves."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from idds_core.errors import IddsError, StoreError
+from idds_core.states import TERMINAL, may_move
+from idds_core.store import tables
+
+__all__ = ["Database"]
+
+_BUSY_MS = 30_000
+_TABLES = {"workflow": tables.workflow, "loop": tables.loop, "point": tables.point, "job": tables.job,
+    "attempt": tables.attempt}  # fmt: skip
+
+
+class Database:
+    """One SQLite file, opened once.
+
+    Parameters
+    ----------
+    path : the file; its folder must exist.
+    mode : "write" for the engine and for commands, "read" for looking (never blocks the engine).
+    clock : seconds since the epoch; injected.
+    durability : "full" fsyncs every commit, "normal" may lose the last ones on power loss.
+
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        mode: Literal["write", "read"] = "write",
+        clock: Callable[[], float] = time.time,
+        durability: Literal["full", "normal"] = "full",
+    ) -> None:
+        self.path = path
+        self.mode = mode
+        self.now = clock
+        self.commits = 0
+        self._durability = durability
+        self._engine = self._make_engine()
+        self._connection: sa.Connection | None = None
+        self._deltas: Counter[tuple[int, str]] = Counter()
+
+    # ------------------------------------------------------------------ connection
+    def _make_engine(self) -> sa.Engine:
+        read = self.mode == "read"
+        url = f"sqlite:///file:{self.path}?mode={'ro' if read else 'rwc'}&uri=true"
+        engine = sa.create_engine(url, poolclass=sa.pool.StaticPool, connect_args={"check_same_thread": False})
+
+        def connect(connection: Any, _record: object) -> None:
+            connection.isolation_level = None  # the driver must not begin transactions of its own
+            cursor = connection.cursor()
+            cursor.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+            cursor.execute("PRAGMA foreign_keys=ON")
+            if read:
+                cursor.execute("PRAGMA query_only=ON")
+            else:
+                cursor.execute("PRAGMA journal_mode=WAL")
+                cursor.execute(f"PRAGMA synchronous={self._durability.upper()}")
+            cursor.close()
+
+        def begin(connection: sa.Connection) -> None:
+            connection.exec_driver_sql("BEGIN" if read else "BEGIN IMMEDIATE")
+
+        sa.event.listen(engine, "connect", connect)
+        sa.event.listen(engine, "begin", begin)
+        sa.event.listen(engine, "handle_error", self._translate)
+        return engine
+
+    def _translate(self, context: Any) -> None:
+        error = self.explain(context.original_exception)
+        if error is not None:
+            raise error from context.original_exception
+
+    def explain(self, error: BaseException) -> StoreError | None:
+        """The coded error that stands for a driver's, or None when it is no fault of the file or disk."""
+        text = str(error)
+        cases = [
+            (("disk is full", "disk I/O error"), "E-STORE-002", "the disk is full or failing", "Free some space, then "
+             "run the same command again; nothing acknowledged was lost."),
+            (("malformed", "not a database", "file is encrypted"), "E-STORE-003", "the database is damaged",
+             "Restore a copy, or move the file away to begin anew."),
+            (("readonly", "read-only", "unable to open"), "E-STORE-004", "the database cannot be written or opened",
+             "Check the folder's permissions, or give another --workdir."),
+            (("locked",), "E-STORE-005", "the database is locked by another program", "End that program."),
+        ]  # fmt: skip
+        for words, code, what, fix in cases:
+            if any(word in text for word in words):
+                return StoreError.of(code, what, text, str(self.path), fix)
+        return None
+
+    def connect(self) -> sa.Connection:
+        """The one connection, opened when first needed."""
+        if self._connection is None:
+            try:
+                self._connection = self._engine.connect()
+            except exc.DBAPIError as error:
+                raise self.explain(error) or error from error
+        return self._connection
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        self._engine.dispose()
+
+    # ------------------------------------------------------------------ transactions
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """One durable transaction; inside another it joins that one, so that many moves share one commit."""
+        connection = self.connect()
+        if connection.in_transaction():
+            yield connection
+            return
+        self._deltas.clear()
+        raw: Any = connection.connection.dbapi_connection
+        before = raw.total_changes
+        with connection.begin():
+            yield connection
+            if self._deltas:
+                rows = [{"loop_id": i, "name": n, "delta": d} for (i, n), d in self._deltas.items() if d]
+                if rows:
+                    connection.execute(sa.insert(tables.counter_delta), rows)
+                self._deltas.clear()
+        self.commits += raw.total_changes > before
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A consistent view; joins the open transaction. It writes nothing, so it costs no fsync."""
+        connection = self.connect()
+        if connection.in_transaction():
+            yield connection
+            return
+        with connection.begin():
+            yield connection
+
+    def count(self, loop_id: int, name: str, delta: int) -> None:
+        """Add to a counter of a loop, in the open transaction."""
+        self._deltas[loop_id, name] += delta
+
+    def counters(self, loop_id: int) -> dict[str, int]:
+        """Counters of a loop: folded values, deltas not folded yet, and those of the open transaction."""
+        a, b = tables.counter.c, tables.counter_delta.c
+        both = sa.union_all(
+            sa.select(a.name, a.value.label("n")).where(a.loop_id == loop_id),
+            sa.select(b.name, b.delta.label("n")).where(b.loop_id == loop_id),
+        ).subquery()
+        query = sa.select(both.c.name, sa.func.sum(both.c.n)).group_by(both.c.name)
+        with self.reading() as connection:
+            found = Counter({name: int(n) for name, n in connection.execute(query)})
+        for (loop, name), delta in self._deltas.items():
+            if loop == loop_id:
+                found[name] += delta
+        return dict(found)
+
+    # ------------------------------------------------------------------ the one door
+    def move(
+        self,
+        entity: str,
+        rows: Sequence[Mapping[str, Any]],
+        old: str,
+        new: str,
+        *,
+        actor: str,
+        columns: tuple[str, ...] = (),
+    ) -> list[int]:
+        """Move entities from one state to another: one compare-and-set statement, and an event row for each.
+
+        Parameters
+        ----------
+        rows : mappings with "id", optionally "reason", and a value for each of `columns`.
+
+        Returns
+        -------
+        Ids of those moved; the others were not in the state `old` any more, which is nobody's fault.
+
+        """
+        if not rows:
+            return []
+        if not may_move(entity, old, new):
+            raise IddsError.of("E-STORE-010", f"a {entity} cannot move from {old} to {new}")
+        now = self.now()
+        text = json.dumps(rows if "reason" in rows[0] else [{**r, "reason": ""} for r in rows])
+        with self.transaction() as connection:
+            statement = _move_statement(entity, new in TERMINAL[entity], columns)
+            values = {"rows": text, "old_": old, "new_": new, "now_": now}
+            moved = [row[0] for row in connection.execute(statement, values)]
+            if len(moved) < len(rows):
+                kept = set(moved)
+                text = json.dumps([{"id": r["id"], "reason": r.get("reason", "")} for r in rows if r["id"] in kept])
+            if moved:
+                connection.execute(_event_statement(), {"rows": text, "entity_": entity, "old_": old, "new_": new,
+                                   "actor_": actor, "now_": now})  # fmt: skip
+        return moved
+
+
+def _rows() -> Any:
+    """The bound JSON array as a table with one column ``value``."""
+    return sa.func.json_each(sa.bindparam("rows", type_=sa.Text)).table_valued("value", name="given")
+
+
+def _field(given: Any, name: str) -> Any:
+    return given.c.value.op("->>")(sa.literal_column(f"'{name}'"))
+
+
+@cache
+def _move_statement(entity: str, ends: bool, columns: tuple[str, ...]) -> Any:
+    table = _TABLES[entity]
+    given = _rows()
+    values: dict[str, Any] = {
+        "state": sa.bindparam("new_"),
+        "version": table.c.version + 1,
+        "reason": _field(given, "reason"),
+        **{name: _field(given, name) for name in columns},
+    }
+    if ends:
+        values["ended"] = sa.bindparam("now_")
+    else:
+        values["ended"] = None
+    return (
+        sa.update(table)
+        .values(values)
+        .where(table.c.id == _field(given, "id"), table.c.state == sa.bindparam("old_"))
+        .returning(table.c.id)
+    )
+
+
+@cache
+def _event_statement() -> Any:
+    given = _rows()
+    picked = sa.select(
+        sa.bindparam("entity_", type_=sa.Text),
+        _field(given, "id"),
+        sa.bindparam("old_", type_=sa.Text),
+        sa.bindparam("new_", type_=sa.Text),
+        sa.bindparam("actor_", type_=sa.Text),
+        _field(given, "reason"),
+        sa.bindparam("now_", type_=sa.Float),
+    )
+    return sa.insert(tables.event).from_select(["entity", "entity_id", "old", "new", "actor", "reason", "at"], picked)

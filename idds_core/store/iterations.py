@@ -1,0 +1,181 @@
+"""Iterations and points: what the learner proposed, what was decided, and the history of it all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from idds_core.history import History, IterationRecord, Observation, Point, canonical_json
+from idds_core.model import Loop
+from idds_core.ports import Verdict
+from idds_core.states import JobState, PointState
+from idds_core.store import tables
+from idds_core.store.database import Database
+from idds_core.store.records import Iteration
+from idds_core.store.workflows import as_json
+
+__all__ = ["Decision", "Iterations", "point_digest"]
+
+_COLUMNS = [tables.iteration.c[n] for n in ("id", "loop_id", "number", "asked", "proposed", "closed", "elapsed_s",
+    "core_hours", "learner_state", "diagnostics", "verdict", "verdict_reason")]  # fmt: skip
+
+
+def point_digest(parameters: Mapping[str, Any]) -> str:
+    """Digest of a point's parameters; a result must echo it."""
+    return hashlib.sha256(canonical_json(parameters).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the one call after a closed iteration gave: diagnostics, learner state and verdict."""
+
+    state: Mapping[str, Any]
+    diagnostics: Mapping[str, Any]
+    verdict: Verdict
+
+
+class Iterations:
+    """The store's part for iterations and points."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    # ------------------------------------------------------------------ reading
+    def last(self, loop_id: int) -> Iteration | None:
+        """The newest iteration of a loop."""
+        found = self._read(loop_id, newest=True)
+        return found[0] if found else None
+
+    def all(self, loop_id: int) -> list[Iteration]:
+        """All iterations of a loop, in order."""
+        return self._read(loop_id, newest=False)
+
+    def _read(self, loop_id: int, *, newest: bool) -> list[Iteration]:
+        number = tables.iteration.c.number
+        query = sa.select(*_COLUMNS).where(tables.iteration.c.loop_id == loop_id)
+        query = query.order_by(number.desc()).limit(1) if newest else query.order_by(number)
+        with self._db.reading() as connection:
+            rows: list[Any] = list(connection.execute(query))
+        return [
+            Iteration(
+                **{
+                    **r._mapping,
+                    "learner_state": json.loads(r.learner_state or "{}"),
+                    "diagnostics": json.loads(r.diagnostics or "{}"),
+                    "verdict": r.verdict or "",
+                    "verdict_reason": r.verdict_reason or "",
+                }
+            )
+            for r in rows
+        ]
+
+    def points(self, loop_id: int) -> tuple[Point, ...]:
+        """All points of a loop, ordered by number."""
+        c = tables.point.c
+        query = (
+            sa.select(c.number, c.iteration, c.parameters, c.state, c.observation, c.failure_class)
+            .where(c.loop_id == loop_id)
+            .order_by(c.number)
+        )
+        with self._db.reading() as connection:
+            rows = connection.execute(query).all()
+        loads = json.loads
+        return tuple(
+            Point(r[0], r[1], loads(r[2]), PointState(r[3]), Observation.from_json(loads(r[4])) if r[4] else None, r[5])
+            for r in rows
+        )
+
+    def history(self, loop_id: int, loop: Loop, seed: int) -> History:
+        """What the learner of a loop may see."""
+        with self._db.reading():
+            closed = [i for i in self.all(loop_id) if i.closed is not None]
+            points = self.points(loop_id)
+        records = tuple(
+            IterationRecord(i.number, i.learner_state, i.diagnostics, i.elapsed_s or 0.0, i.core_hours or 0.0)
+            for i in closed
+        )
+        return History(loop.space, seed, loop.targets, points, records)
+
+    # ------------------------------------------------------------------ writing
+    def add(
+        self, loop_id: int, loop: Loop, number: int, points: Sequence[Mapping[str, Any]], asked: int, first_number: int
+    ) -> None:
+        """An iteration with its points and their jobs, in one transaction; the first step's jobs are ready at once."""
+        now = self._db.now()
+        with self._db.transaction() as connection:
+            connection.execute(
+                sa.insert(tables.iteration),
+                {"loop_id": loop_id, "number": number, "asked": asked, "proposed": len(points), "created": now},
+            )
+            rows = [
+                {"loop_id": loop_id, "number": first_number + i, "iteration": number, "state": PointState.OPEN.value,
+                 "parameters": canonical_json(p), "digest": point_digest(p), "created": now}
+                for i, p in enumerate(points)
+            ]  # fmt: skip
+            if not rows:
+                return
+            connection.execute(sa.insert(tables.point), rows)
+            c = tables.point.c
+            query = sa.select(c.id).where(c.loop_id == loop_id, c.number >= first_number).order_by(c.number)
+            point_ids = connection.execute(query).scalars().all()
+            jobs = [
+                {"loop_id": loop_id, "point_id": point_id, "step": step.name, "step_no": no, "created": now,
+                 "state": JobState.WAITING.value if no else JobState.READY.value}
+                for point_id in point_ids
+                for no, step in enumerate(loop.body)
+            ]  # fmt: skip
+            connection.execute(sa.insert(tables.job), jobs)
+            self._db.count(loop_id, "points", len(rows))
+            self._db.count(loop_id, "jobs", len(jobs))
+            self._db.count(loop_id, "iterations", 1)
+
+    def decide(self, iteration: Iteration, decision: Decision) -> bool:
+        """Write what was decided about a closed iteration, once."""
+        row = tables.iteration
+        with self._db.transaction() as connection:
+            changed = connection.execute(
+                sa.update(row)
+                .where(row.c.id == iteration.id, row.c.verdict.is_(None), row.c.closed.is_not(None))
+                .values(
+                    learner_state=as_json(decision.state),
+                    diagnostics=as_json(decision.diagnostics),
+                    verdict=str(decision.verdict.kind),
+                    verdict_reason=decision.verdict.reason,
+                )
+            )
+        return changed.rowcount == 1
+
+    def close_finished(self, loop_id: int, started: float) -> int:
+        """Close the iterations of a loop that have no open point; freeze elapsed time and core hours."""
+        i, p = tables.iteration.c, tables.point.c
+        open_points = sa.exists().where(p.loop_id == loop_id, p.iteration == i.number, p.state == PointState.OPEN)
+        with self._db.transaction() as connection:
+            query = sa.select(i.id).where(i.loop_id == loop_id, i.closed.is_(None), ~open_points)
+            done = connection.execute(query).scalars().all()
+            if not done:
+                return 0
+            now = self._db.now()
+            used = self._db.counters(loop_id).get("core_ms", 0)
+            connection.execute(
+                sa.update(tables.iteration)
+                .where(i.id.in_(done))
+                .values(closed=now, elapsed_s=now - started, core_hours=used / 3.6e6)
+            )
+        return len(done)
+
+    def drop_open(self, loop_id: int, reason: str, actor: str) -> int:
+        """Drop the open points of a loop that has no live job any more."""
+        c = tables.point.c
+        with self._db.transaction() as connection:
+            found = connection.execute(
+                sa.select(c.id).where(c.loop_id == loop_id, c.state == PointState.OPEN)
+            ).scalars()
+            rows = [{"id": i, "reason": reason} for i in found]
+            moved = self._db.move("point", rows, PointState.OPEN, PointState.DROPPED, actor=actor)
+            self._db.count(loop_id, PointState.DROPPED, len(moved))
+        return len(moved)

@@ -1,0 +1,364 @@
+"""Jobs and attempts: claim with intent, submission, the one result, release of the next step."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+import sqlalchemy as sa
+
+from idds_core.errors import StoreError
+from idds_core.states import AttemptState, FailureClass, JobState, PointState
+from idds_core.store import tables
+from idds_core.store.database import Database
+from idds_core.store.records import Attempt, Claim, Job, Outcome
+from idds_core.store.workflows import ids
+
+__all__ = ["Jobs"]
+
+_ATTEMPT_FIELDS = ("id", "job_id", "loop_id", "number", "key", "path", "provider", "handle", "state", "reason",
+    "failure_class", "failure_code", "signature", "created", "ended", "wall_s", "cpu_s", "max_rss")  # fmt: skip
+_ATTEMPT = [tables.attempt.c[name] for name in _ATTEMPT_FIELDS]
+_LIVE = (AttemptState.INTENT, AttemptState.SUBMITTED)
+_END_COLUMNS = ("failure_class", "failure_code", "signature", "node", "wall_s", "cpu_s", "max_rss")
+
+
+def _attempt(row: Any) -> Attempt:
+    fields = dict(zip(_ATTEMPT_FIELDS, row, strict=True))
+    return Attempt(**{**fields, "state": AttemptState(fields["state"])})
+
+
+class Jobs:
+    """The store's part for jobs and attempts."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    # ------------------------------------------------------------------ claiming
+    def claim(
+        self,
+        loops: Mapping[int, str],
+        limit: int,
+        provider: str,
+        owner: str,
+        lease_s: float,
+        key: Callable[[int, int], str],
+    ) -> list[Claim]:
+        """Take ready jobs: each becomes running with a new attempt in the state intent, in one transaction.
+
+        Parameters
+        ----------
+        loops : id -> path of the loops that may be claimed from.
+        key : (job id, attempt number) -> the attempt's key.
+
+        """
+        j, p = tables.job.c, tables.point.c
+        now = self._db.now()
+        with self._db.transaction() as connection:
+            query = (
+                sa.select(j.id)
+                .where(j.state == JobState.READY, j.not_before <= now, j.loop_id.in_(list(loops)))
+                .order_by(j.id)
+                .limit(limit)
+            )
+            wanted = connection.execute(query).scalars().all()
+            if not wanted:
+                return []
+            self._db.move("job", ids(wanted), JobState.READY, JobState.RUNNING, actor=owner)
+            connection.execute(sa.update(tables.job).where(j.id.in_(wanted)).values(attempts=tables.job.c.attempts + 1))
+            rows = connection.execute(
+                sa.select(j.id, j.loop_id, j.step, j.chunk, j.attempts, p.number, p.iteration)
+                .join(tables.point, p.id == j.point_id)
+                .where(j.id.in_(wanted))
+                .order_by(j.id)
+            ).all()
+            attempts = [
+                {"job_id": r[0], "loop_id": r[1], "number": r[4], "key": key(r[0], r[4]), "provider": provider,
+                 "path": f"{loops[r[1]]}/it/{r[6]}/p/{r[5]}/{r[2]}/job/{r[3]}/a/{r[4]}",
+                 "owner": owner, "lease_until": now + lease_s, "state": AttemptState.INTENT.value, "created": now}
+                for r in rows
+            ]  # fmt: skip
+            connection.execute(sa.insert(tables.attempt), attempts)
+            for loop_id, count in _counts(r[1] for r in rows):
+                self._db.count(loop_id, "attempts", count)
+            return self._claims(tables.attempt.c.job_id.in_(wanted))
+
+    def live(self, *, owner: str | None = None, not_owner: str | None = None) -> list[Claim]:
+        """Claims whose attempt has not ended, of an owner or of all others."""
+        a = tables.attempt.c
+        where = a.owner == owner if owner else a.owner != not_owner
+        with self._db.reading():
+            return self._claims(where)
+
+    def _claims(self, where: Any) -> list[Claim]:
+        a, j, p = tables.attempt.c, tables.job.c, tables.point.c
+        query = (
+            sa.select(*_ATTEMPT, j.point_id, p.number, p.parameters, p.digest, j.step, j.step_no, j.user_failures,
+                      j.infra_failures)
+            .select_from(tables.attempt)
+            .join(tables.job, j.id == a.job_id)
+            .join(tables.point, p.id == j.point_id)
+            .where(a.state.in_(_LIVE), where)
+            .order_by(a.id)
+        )  # fmt: skip
+        with self._db.reading() as connection:
+            rows = connection.execute(query).all()
+            later = sorted({r.point_id for r in rows if r.step_no > 0})
+            upstream = self._upstream(connection, later) if later else {}
+        n = len(_ATTEMPT)
+        return [
+            Claim(r.job_id, r.loop_id, r.point_id, r[n + 1], json.loads(r.parameters), r.digest, r.step, r.step_no,
+                  r.user_failures, r.infra_failures, _attempt(r[:n]),
+                  tuple((step, res) for no, step, res in upstream.get(r.point_id, ()) if no < r.step_no))
+            for r in rows
+        ]  # fmt: skip
+
+    def _upstream(self, connection: sa.Connection, points: list[int]) -> dict[int, list[tuple[int, str, Any]]]:
+        j, r = tables.job.c, tables.result.c
+        query = (
+            sa.select(j.point_id, j.step_no, j.step, r.result)
+            .join(tables.result, r.job_id == j.id)
+            .where(j.point_id.in_(points))
+            .order_by(j.point_id, j.step_no)
+        )
+        found: dict[int, list[tuple[int, str, Any]]] = defaultdict(list)
+        for point_id, no, step, text in connection.execute(query):
+            found[point_id].append((no, step, json.loads(text)))
+        return found
+
+    def submitted(self, handles: Mapping[int, str], actor: str) -> None:
+        """The provider took these attempts (id -> handle)."""
+        rows = [{"id": i, "handle": handle} for i, handle in handles.items()]
+        self._db.move("attempt", rows, AttemptState.INTENT, AttemptState.SUBMITTED, actor=actor, columns=("handle",))
+
+    def adopt(self, attempts: Collection[int], owner: str, lease_s: float) -> None:
+        """These live attempts are this owner's from now on (also: renew the lease)."""
+        c = tables.attempt.c
+        with self._db.transaction() as connection:
+            connection.execute(
+                sa.update(tables.attempt)
+                .where(c.id.in_(list(attempts)), c.state.in_(_LIVE))
+                .values(owner=owner, lease_until=self._db.now() + lease_s)
+            )
+
+    # ------------------------------------------------------------------ results
+    def finish(self, outcomes: Sequence[Outcome], actor: str) -> list[Outcome]:
+        """Write how attempts ended: attempt, result, job, point and events, all in one transaction.
+
+        Returns
+        -------
+        The outcomes that took effect; what came late is kept as a late result.
+
+        """
+        if not outcomes:
+            return []
+        with self._db.transaction() as connection:
+            moved = self._end_attempts(outcomes, actor)
+            fresh = [o for o in outcomes if o.claim.attempt.id in moved]
+            late = [o for o in outcomes if o.claim.attempt.id not in moved]
+            if late:
+                connection.execute(sa.insert(tables.late_result), [self._late(o) for o in late])
+            self._end_jobs(connection, fresh, actor)
+            self._end_points(connection, fresh, actor)
+            self._count(fresh)
+        return fresh
+
+    def _end_attempts(self, outcomes: Sequence[Outcome], actor: str) -> set[int]:
+        moved: set[int] = set()
+        for key, group in _grouped(outcomes, lambda o: (o.claim.attempt.state, o.attempt_state)):
+            rows = [_attempt_end(o) for o in group]
+            moved.update(self._db.move("attempt", rows, key[0], key[1], actor=actor, columns=_END_COLUMNS))
+        return moved
+
+    def _end_jobs(self, connection: sa.Connection, outcomes: Sequence[Outcome], actor: str) -> None:
+        results = [
+            {"job_id": o.claim.job_id, "attempt_id": o.claim.attempt.id, "result": o.result}
+            for o in outcomes
+            if o.job_state == JobState.DONE
+        ]
+        if results:
+            connection.execute(sa.insert(tables.result), results)
+        for key, group in _grouped(outcomes, lambda o: o.job_state):
+            columns: tuple[str, ...] = () if key == JobState.DONE else ("user_failures", "infra_failures", "not_before")
+            rows = [_job_end(o) for o in group]
+            moved = self._db.move("job", rows, JobState.RUNNING, key, actor=actor, columns=columns)
+            if len(moved) != len(rows):  # a live attempt under a job that is not running: never commit that
+                raise StoreError.of("E-STORE-011", "an attempt ended whose job was not running", str(rows))
+
+    def _end_points(self, connection: sa.Connection, outcomes: Sequence[Outcome], actor: str) -> None:
+        ending = [o for o in outcomes if o.point_state is not None]
+        for key, group in _grouped(ending, lambda o: str(o.point_state)):
+            rows = [
+                {"id": o.claim.point_id, "reason": o.reason, "observation": o.observation,
+                 "failure_class": str(o.failure.class_) if o.failure else None}
+                for o in group
+            ]  # fmt: skip
+            columns = ("observation", "failure_class")
+            moved = set(self._db.move("point", rows, PointState.OPEN, key, actor=actor, columns=columns))
+            for loop_id, count in _counts(o.claim.loop_id for o in group if o.claim.point_id in moved):
+                self._db.count(loop_id, key, count)
+            if key != PointState.MEASURED:
+                self._cancel_jobs(connection, tables.job.c.point_id.in_(moved), f"point is {key}", actor)
+
+    def _cancel_jobs(self, connection: sa.Connection, where: Any, reason: str, actor: str) -> int:
+        c, count = tables.job.c, 0
+        for state in (JobState.WAITING, JobState.READY):
+            found = connection.execute(sa.select(c.id).where(c.state == state, where)).scalars()
+            rows = [{"id": i, "reason": reason} for i in found]
+            count += len(self._db.move("job", rows, state, JobState.CANCELLED, actor=actor))
+        return count
+
+    def _count(self, outcomes: Sequence[Outcome]) -> None:
+        for o in outcomes:
+            self._db.count(o.claim.loop_id, f"attempt {o.attempt_state}", 1)
+            if o.job_state != JobState.READY:
+                self._db.count(o.claim.loop_id, f"job {o.job_state}", 1)
+            self._db.count(o.claim.loop_id, "core_ms", round(o.usage.wall_s * 1000))
+
+    def _late(self, outcome: Outcome) -> dict[str, Any]:
+        report = {"attempt_state": outcome.attempt_state, "reason": outcome.reason, "result": outcome.result}
+        return {"attempt_id": outcome.claim.attempt.id, "report": json.dumps(report), "at": self._db.now()}
+
+    def keep_late(self, outcomes: Sequence[Outcome]) -> None:
+        """Reports that came after their job had ended: for people, never for a history."""
+        if outcomes:
+            with self._db.transaction() as connection:
+                connection.execute(sa.insert(tables.late_result), [self._late(o) for o in outcomes])
+
+    # ------------------------------------------------------------------ the conductor's moves
+    def release(self, actor: str) -> int:
+        """Jobs whose step before is DONE at their point become ready."""
+        waiting, before = tables.job.alias("waiting"), tables.job.alias("before")
+        query = (
+            sa.select(waiting.c.id)
+            .join(before, before.c.point_id == waiting.c.point_id)
+            .where(
+                waiting.c.state == JobState.WAITING,
+                before.c.step_no == waiting.c.step_no - 1,
+                before.c.state == JobState.DONE,
+            )
+            .order_by(waiting.c.id)
+        )
+        with self._db.transaction() as connection:
+            found = connection.execute(query).scalars().all()
+            return len(self._db.move("job", ids(found), JobState.WAITING, JobState.READY, actor=actor))
+
+    def cancel_unstarted(self, loop_id: int, reason: str, actor: str) -> int:
+        """Jobs of a loop that wait or are ready will never run."""
+        with self._db.transaction() as connection:
+            return self._cancel_jobs(connection, tables.job.c.loop_id == loop_id, reason, actor)
+
+    def live_count(self, loop_id: int) -> int:
+        """Number of a loop's attempts that have not ended."""
+        c = tables.attempt.c
+        with self._db.reading() as connection:
+            query = sa.select(sa.func.count()).where(c.state.in_(_LIVE), c.loop_id == loop_id)
+            return int(connection.execute(query).scalar() or 0)
+
+    def identical_failures(self, loop_id: int, step: str, signature: str) -> int:
+        """Number of jobs of a step that failed with this signature since the step last succeeded."""
+        a, j = tables.attempt.c, tables.job.c
+        of_step = sa.and_(a.loop_id == loop_id, j.step == step)
+        joined = tables.attempt.join(tables.job, j.id == a.job_id)
+        last = (
+            sa.select(a.ended)
+            .select_from(joined)
+            .where(of_step, a.state == AttemptState.SUCCEEDED)
+            .order_by(a.ended.desc())
+            .limit(1)
+        )
+        query = (
+            sa.select(sa.func.count(a.job_id.distinct()))
+            .select_from(joined)
+            .where(
+                of_step,
+                a.state == AttemptState.FAILED,
+                a.signature == signature,
+                a.ended > sa.func.coalesce(last.scalar_subquery(), 0.0),
+            )
+        )
+        with self._db.reading() as connection:
+            return int(connection.execute(query).scalar() or 0)
+
+    def next_ready_at(self, loops: Collection[int]) -> float | None:
+        """The earliest time at which a ready job of these loops may start."""
+        c = tables.job.c
+        with self._db.reading() as connection:
+            query = sa.select(sa.func.min(c.not_before)).where(c.state == JobState.READY, c.loop_id.in_(list(loops)))
+            value = connection.execute(query).scalar()
+        return None if value is None else float(value)
+
+    # ------------------------------------------------------------------ for people
+    def all(self, loop_id: int, states: Collection[str] = (), point: int | None = None) -> list[Job]:
+        """Jobs of a loop."""
+        j, p = tables.job.c, tables.point.c
+        query = (
+            sa.select(j.id, j.loop_id, p.number, p.iteration, j.step, j.chunk, j.state, j.reason, j.attempts,
+                      j.not_before)
+            .join(tables.point, p.id == j.point_id)
+            .where(j.loop_id == loop_id)
+            .order_by(p.number, j.step_no, j.chunk)
+        )  # fmt: skip
+        if states:
+            query = query.where(j.state.in_(list(states)))
+        if point is not None:
+            query = query.where(p.number == point)
+        with self._db.reading() as connection:
+            rows: list[Any] = list(connection.execute(query))
+        return [Job(*row) for row in rows]
+
+    def attempts(self, job_ids: Collection[int]) -> list[Attempt]:
+        """Attempts of jobs, in order."""
+        c = tables.attempt.c
+        with self._db.reading() as connection:
+            query = sa.select(*_ATTEMPT).where(c.job_id.in_(list(job_ids))).order_by(c.job_id, c.number)
+            return [_attempt(row) for row in connection.execute(query)]
+
+    def failed_attempts(self, loop_id: int) -> list[Attempt]:
+        """Attempts of a loop that failed or were lost, in order."""
+        c = tables.attempt.c
+        wanted = (AttemptState.FAILED, AttemptState.LOST)
+        with self._db.reading() as connection:
+            query = sa.select(*_ATTEMPT).where(c.loop_id == loop_id, c.state.in_(wanted)).order_by(c.id)
+            return [_attempt(row) for row in connection.execute(query)]
+
+
+def _attempt_end(o: Outcome) -> dict[str, Any]:
+    failure = o.failure
+    return {
+        "id": o.claim.attempt.id,
+        "reason": o.reason,
+        "failure_class": str(failure.class_) if failure else None,
+        "failure_code": failure.code if failure else None,
+        "signature": failure.signature if failure else None,
+        "node": o.node,
+        "wall_s": o.usage.wall_s,
+        "cpu_s": o.usage.cpu_s,
+        "max_rss": o.usage.max_rss,
+    }
+
+
+def _job_end(o: Outcome) -> dict[str, Any]:
+    infra = o.failure is not None and o.failure.class_ is FailureClass.INFRA
+    user = o.failure is not None and not infra
+    return {
+        "id": o.claim.job_id,
+        "reason": o.reason,
+        "user_failures": o.claim.user_failures + (o.counts and user),
+        "infra_failures": o.claim.infra_failures + (o.counts and infra),
+        "not_before": o.not_before,
+    }
+
+
+def _grouped(outcomes: Sequence[Outcome], key: Callable[[Outcome], Any]) -> list[tuple[Any, list[Outcome]]]:
+    return [(k, list(g)) for k, g in groupby(sorted(outcomes, key=key), key=key)]
+
+
+def _counts(loops: Any) -> list[tuple[int, int]]:
+    found: dict[int, int] = defaultdict(int)
+    for loop_id in loops:
+        found[loop_id] += 1
+    return list(found.items())

@@ -1,0 +1,178 @@
+"""What comes out of the store: frozen values, never rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from idds_core.ports import Failure, Usage
+from idds_core.states import AttemptState, LoopState, Wish, WorkflowState
+
+__all__ = ["Attempt", "Claim", "Command", "EventRecord", "Iteration", "Job", "LoopRecord", "Outcome", "WorkflowRecord"]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowRecord:
+    """A workflow as it stands."""
+
+    id: int
+    name: str
+    revision: int
+    definition: str
+    bundle: str
+    seed: int
+    state: WorkflowState
+    wish: Wish
+    reason: str
+
+    @property
+    def path(self) -> str:
+        """Its path: ``name`` or ``name~revision``."""
+        return self.name if self.revision == 1 else f"{self.name}~{self.revision}"
+
+
+@dataclass(frozen=True, slots=True)
+class LoopRecord:
+    """A loop as it stands."""
+
+    id: int
+    workflow_id: int
+    name: str
+    state: LoopState
+    wish: Wish
+    reason: str
+    created: float
+
+
+@dataclass(frozen=True, slots=True)
+class Iteration:
+    """A decision record as it stands; `verdict` is empty until the closed iteration has been decided on."""
+
+    id: int
+    loop_id: int
+    number: int
+    asked: int
+    proposed: int
+    closed: float | None
+    elapsed_s: float | None
+    core_hours: float | None
+    learner_state: Mapping[str, Any]
+    diagnostics: Mapping[str, Any]
+    verdict: str
+    verdict_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as it stands, for people."""
+
+    id: int
+    loop_id: int
+    point: int
+    iteration: int
+    step: str
+    chunk: int
+    state: str
+    reason: str
+    attempts: int
+    not_before: float
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt as it stands."""
+
+    id: int
+    job_id: int
+    loop_id: int
+    number: int
+    key: str
+    path: str
+    provider: str
+    handle: str | None
+    state: AttemptState
+    reason: str
+    failure_class: str | None = None
+    failure_code: str | None = None
+    signature: str | None = None
+    created: float = 0.0
+    ended: float | None = None
+    wall_s: float | None = None
+    cpu_s: float | None = None
+    max_rss: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A claimed job with its new attempt (or a found one with its live attempt), and what is needed to run it.
+
+    upstream : (step, result) of the finished steps before it at the same point, in order.
+    """
+
+    job_id: int
+    loop_id: int
+    point_id: int
+    point: int
+    parameters: Mapping[str, Any]
+    digest: str
+    step: str
+    step_no: int
+    user_failures: int
+    infra_failures: int
+    attempt: Attempt
+    upstream: tuple[tuple[str, Mapping[str, Any]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt ended, and what it means for its job and point. All of it is written in one transaction.
+
+    Attributes
+    ----------
+    attempt_state : the attempt's end.
+    job_state : DONE, FAILED, CANCELLED, or ready for another attempt.
+    point_state : the point's end, or None when the point goes on.
+    result : JSON text of the job's result, when DONE.
+    observation : JSON text, when the point is MEASURED.
+    counts : whether the failure counts against the cap of its class (an engine's own restart does not).
+
+    """
+
+    claim: Claim
+    attempt_state: AttemptState
+    job_state: str
+    point_state: str | None = None
+    result: str | None = None
+    observation: str | None = None
+    failure: Failure | None = None
+    reason: str = ""
+    usage: Usage = Usage()
+    node: str = ""
+    not_before: float = 0.0
+    counts: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A wish written by another terminal."""
+
+    id: int
+    workflow_id: int
+    verb: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventRecord:
+    """One move."""
+
+    id: int
+    seal_no: int | None
+    entity: str
+    entity_id: int
+    old: str
+    new: str
+    actor: str
+    reason: str
+    at: float

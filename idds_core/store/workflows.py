@@ -1,0 +1,167 @@
+"""Workflows and loops: what was submitted, what is wished, where it stands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from idds_core.definition import Definition
+from idds_core.states import LoopState, Wish, WorkflowState
+from idds_core.store import tables
+from idds_core.store.database import Database
+from idds_core.store.records import Command, LoopRecord, WorkflowRecord
+
+__all__ = ["Workflows"]
+
+_WORKFLOW = [tables.workflow.c[n] for n in ("id", "name", "revision", "definition", "bundle", "seed", "state", "wish",
+    "reason")]  # fmt: skip
+_LOOP = [tables.loop.c[n] for n in ("id", "workflow_id", "name", "state", "wish", "reason", "created")]
+
+
+class Workflows:
+    """The store's part for workflows, loops and the wishes of people."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    # ------------------------------------------------------------------ workflows
+    def add(self, definition: Definition, bundle: str, seed: int, revision: int = 1) -> WorkflowRecord:
+        """Store a workflow with its loops, ready to run; all or nothing."""
+        now = self._db.now()
+        with self._db.transaction() as connection:
+            row = {
+                "name": definition.name,
+                "revision": revision,
+                "definition": definition.text,
+                "bundle": bundle,
+                "seed": seed,
+                "state": WorkflowState.ACTIVE,
+                "created": now,
+            }
+            key = connection.execute(sa.insert(tables.workflow), row).inserted_primary_key
+            assert key is not None
+            loops = [
+                {"workflow_id": key[0], "name": loop.name, "state": LoopState.WAITING, "created": now}
+                for loop in definition.workflow.loops
+            ]
+            connection.execute(sa.insert(tables.loop), loops)
+            for loop in self.loops(key[0]):
+                self._db.move("loop", [{"id": loop.id}], LoopState.WAITING, LoopState.ACTIVE, actor="user")
+            return self.by_id(key[0])
+
+    def by_id(self, workflow_id: int) -> WorkflowRecord:
+        """The workflow with that id."""
+        return next(w for w in self.all() if w.id == workflow_id)
+
+    def all(self) -> list[WorkflowRecord]:
+        """All workflows, oldest first."""
+        with self._db.reading() as connection:
+            rows: list[Any] = list(connection.execute(sa.select(*_WORKFLOW).order_by(tables.workflow.c.id)))
+        return [WorkflowRecord(**{**r._mapping, "state": WorkflowState(r.state), "wish": Wish(r.wish)}) for r in rows]
+
+    def latest(self, name: str) -> WorkflowRecord | None:
+        """The newest revision of the workflow of that name."""
+        return next((w for w in reversed(self.all()) if w.name == name), None)
+
+    def finish(self, workflow_id: int, state: WorkflowState, reason: str, actor: str) -> None:
+        """End a workflow."""
+        self._leave("workflow", workflow_id, self.by_id(workflow_id).state, state, reason, actor)
+
+    def _leave(self, entity: str, id_: int, old: str, new: str, reason: str, actor: str) -> bool:
+        return bool(self._db.move(entity, [{"id": id_, "reason": reason}], old, new, actor=actor))
+
+    # ------------------------------------------------------------------ loops
+    def loops(self, workflow_id: int | None = None) -> list[LoopRecord]:
+        """Loops of a workflow, or all."""
+        query = sa.select(*_LOOP).order_by(tables.loop.c.id)
+        if workflow_id is not None:
+            query = query.where(tables.loop.c.workflow_id == workflow_id)
+        return self._loops(query)
+
+    def live_loops(self) -> list[LoopRecord]:
+        """Loops that are active or held, oldest first."""
+        return self._loops(
+            sa.select(*_LOOP)
+            .where(tables.loop.c.state.in_((LoopState.ACTIVE, LoopState.HELD)))
+            .order_by(tables.loop.c.id)
+        )
+
+    def loop(self, loop_id: int) -> LoopRecord:
+        """The loop with that id."""
+        return self._loops(sa.select(*_LOOP).where(tables.loop.c.id == loop_id))[0]
+
+    def _loops(self, query: Any) -> list[LoopRecord]:
+        with self._db.reading() as connection:
+            rows: list[Any] = list(connection.execute(query))
+        return [LoopRecord(**{**r._mapping, "state": LoopState(r.state), "wish": Wish(r.wish)}) for r in rows]
+
+    def move_loop(self, loop: LoopRecord, state: LoopState, reason: str, actor: str) -> bool:
+        """Move a loop from the state it was seen in."""
+        return self._leave("loop", loop.id, loop.state, state, reason, actor)
+
+    def move_workflow(self, workflow: WorkflowRecord, state: WorkflowState, reason: str, actor: str) -> bool:
+        """Move a workflow from the state it was seen in."""
+        return self._leave("workflow", workflow.id, workflow.state, state, reason, actor)
+
+    # ------------------------------------------------------------------ wishes
+    def wish(self, workflow_id: int, wish: Wish) -> None:
+        """What the user wants of a workflow and its loops from now on."""
+        with self._db.transaction() as connection:
+            connection.execute(
+                sa.update(tables.workflow).where(tables.workflow.c.id == workflow_id).values(wish=str(wish))
+            )
+            connection.execute(
+                sa.update(tables.loop).where(tables.loop.c.workflow_id == workflow_id).values(wish=str(wish))
+            )
+
+    def command(self, workflow_id: int, verb: str, actor: str) -> int:
+        """Write down what a person at another terminal wants; the engine takes it between two moves."""
+        row = {"workflow_id": workflow_id, "verb": verb, "actor": actor, "created": self._db.now()}
+        with self._db.transaction() as connection:
+            key = connection.execute(sa.insert(tables.command), row).inserted_primary_key
+        assert key is not None
+        return int(key[0])
+
+    def open_commands(self) -> list[Command]:
+        """Commands that have not taken effect, in order."""
+        c = tables.command.c
+        with self._db.reading() as connection:
+            query = sa.select(c.id, c.workflow_id, c.verb, c.actor).where(c.done.is_(None)).order_by(c.id)
+            return [Command(*row) for row in connection.execute(query)]
+
+    def answer(self, command: Command, text: str) -> None:
+        """A command has taken effect: an event, and the answer for who asked."""
+        now = self._db.now()
+        with self._db.transaction() as connection:
+            connection.execute(
+                sa.update(tables.command).where(tables.command.c.id == command.id).values(done=now, answer=text)
+            )
+            connection.execute(
+                sa.insert(tables.event),
+                {"entity": "command", "entity_id": command.id, "old": "open", "new": command.verb,
+                 "actor": command.actor, "reason": text, "at": now},
+            )  # fmt: skip
+
+    def command_answer(self, command_id: int) -> str | None:
+        """The answer to a command, once it has taken effect."""
+        c = tables.command.c
+        with self._db.reading() as connection:
+            return connection.execute(sa.select(c.answer).where(c.id == command_id)).scalar()
+
+    def meta(self, key: str) -> str | None:
+        """A fact about the store itself."""
+        with self._db.reading() as connection:
+            return connection.execute(sa.select(tables.meta.c.value).where(tables.meta.c.key == key)).scalar()
+
+
+def as_json(value: Any) -> str:
+    """JSON text for a column."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+def ids(rows: Sequence[Any]) -> list[dict[str, int]]:
+    """Rows for a move that changes nothing but the state."""
+    return [{"id": row} for row in rows]

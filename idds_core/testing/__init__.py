@@ -1,0 +1,1 @@
+"""Laws and fakes for authors of learners and providers."""

@@ -1,0 +1,20 @@
+"""Learners, conditions, surrogates and contours.
+
+What a scan file needs is importable from here; numpy and scipy are loaded when a learner is asked.
+"""
+
+from __future__ import annotations
+
+from idds_learners.conditions import BoundaryConverged, CoreHours, MaxIterations, MaxPoints, Wall
+from idds_learners.level_set import LevelSet
+from idds_learners.sweep import Sobol
+
+__all__ = [
+    "BoundaryConverged",
+    "CoreHours",
+    "LevelSet",
+    "MaxIterations",
+    "MaxPoints",
+    "Sobol",
+    "Wall",
+]

@@ -1,0 +1,219 @@
+"""Where to measure next: greedy expected misclassified volume, and maximin points against what nobody has seen.
+
+With a = |m - c| / s, the share of a point's neighbourhood that is on the wrong side of the contour is expected to be
+Phi(-a), and after measuring *any* set of points that takes the variance tau^2 = rho^2 s^2 away, whatever they show,
+
+    E[min(p, 1 - p)] = 2 T(a, sqrt(1 - rho^2) / rho),        T: the function of Owen, Ann. Math. Stat. 27 (1956) 1075.
+
+No measured value is needed for that, so a batch is built greedily by conditioning on variances alone, points that are
+still pending first. Sources: Bryan et al., NIPS 2005 (the threshold problem); Bect et al., Stat. Comput. 22 (2012) 773
+and Chevalier et al., Technometrics 56 (2014) 455 (integrated uncertainty, batches).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr, owens_t
+
+from idds_learners.surrogate import GP
+
+__all__ = ["Field", "expected_misclassified", "gain_table", "maximin", "pick"]
+
+Array = NDArray[np.float64]
+
+INTEGRATION_POINTS = 512
+CANDIDATES = 256
+_TABLE = 256
+_A_MAX = 6.0
+
+
+def expected_misclassified(a: Array, rho: Array) -> Array:
+    """Expected min(p, 1 - p) after variance rho^2 s^2 was taken away; a = |m - c| / s, both (...) and rho in [0, 1]."""
+    with np.errstate(divide="ignore"):
+        ratio = np.sqrt(np.maximum(1.0 - rho**2, 0.0)) / rho
+    return np.where(rho <= 0.0, ndtr(-a), 2.0 * owens_t(a, np.where(rho <= 0.0, 0.0, ratio)))
+
+
+@lru_cache(maxsize=1)
+def gain_table() -> Array:
+    """(256, 256) gain Phi(-a) - 2 T for a in [0, 6] and theta = arcsin(rho) in [0, pi / 2], smooth in both."""
+    a = np.linspace(0.0, _A_MAX, _TABLE)[:, None]
+    theta = np.linspace(0.0, 0.5 * np.pi, _TABLE)[None, :]
+    table = ndtr(-a) - expected_misclassified(a, np.sin(theta) + 0.0 * a)
+    table.setflags(write=False)
+    return np.asarray(table)
+
+
+class _Gain:
+    """The gain at fixed a (m,), as a function of the variance share rho^2 (..., m) that was taken away."""
+
+    def __init__(self, a: Array) -> None:
+        x = np.minimum(a / _A_MAX, 1.0 - 1e-12) * (_TABLE - 1)
+        low = x.astype(np.intp)
+        part = (x - low)[:, None]
+        table = gain_table()
+        rows = (1.0 - part) * table[low] + part * table[low + 1]
+        self._rows = rows.ravel()
+        self._step = np.diff(rows, axis=1, append=rows[:, -1:]).ravel()
+        self._offset = np.arange(len(a)) * _TABLE
+
+    def __call__(self, share: Array) -> Array:
+        x = np.arcsin(np.sqrt(np.clip(share, 0.0, 1.0)))
+        x *= (_TABLE - 1) / (0.5 * np.pi)
+        low = x.astype(np.intp)
+        x -= low
+        low += self._offset
+        return np.asarray(self._rows[low] + x * self._step[low])
+
+
+@dataclass(frozen=True)
+class Field:
+    """One target's posterior over the pool.
+
+    gp : the process; threshold : where its contour is; mean, sd : (N,); V : (n + 1, N) its projection.
+    """
+
+    gp: GP
+    threshold: float
+    mean: Array
+    sd: Array
+    V: Array
+    inflation: float = 1.0
+
+    @property
+    def a(self) -> Array:
+        """(N,) distance from the threshold in standard deviations."""
+        return np.asarray(np.abs(self.mean - self.threshold) / (self.inflation * self.sd))
+
+
+class _Greedy:
+    """The posterior covariance of candidates and integration points, as picks are conditioned on."""
+
+    def __init__(self, field: Field, unit: Array, candidates: NDArray[np.intp], known: Array, at: NDArray[np.intp]):
+        gp = field.gp
+        C, VC = unit[candidates], field.V[:, candidates]
+        if len(known):
+            C = np.vstack([known, C])
+            VC = np.hstack([gp.project(known)[0], VC])
+        U, VU = unit[at], field.V[:, at]
+        self._CU = gp.covariance(C, U, VC, VU)
+        self._CC = gp.covariance(C, C, VC, VC)
+        self._noise = gp.noise_variance
+        self._prior = field.sd[at] ** 2
+        self._taken = np.zeros(len(at))
+        self._gain = _Gain(field.a[at])
+        self._known = len(known)
+        for i in range(len(known)):
+            self._condition(i)
+
+    def _condition(self, i: int) -> None:
+        row_u, row_c = self._CU[i].copy(), self._CC[i].copy()
+        scale = max(row_c[i], 0.0) + self._noise
+        self._taken += row_u**2 / scale
+        self._CU -= np.outer(row_c, row_u / scale)
+        self._CC -= np.outer(row_c, row_c / scale)
+
+    def condition(self, candidate: int) -> None:
+        """From now on the candidate counts as measured."""
+        self._condition(self._known + candidate)
+
+    def scores(self, weights: Array) -> Array:
+        """(candidates,) expected misclassified volume taken away, by each candidate with all that went before."""
+        CU = self._CU[self._known :]
+        diagonal = np.maximum(np.diag(self._CC)[self._known :], 0.0) + self._noise
+        share = CU * CU
+        share /= diagonal[:, None]
+        share += self._taken
+        share /= self._prior
+        return np.asarray(self._gain(share) @ weights)
+
+
+def _draw(rng: np.random.Generator, weight: Array, n: int) -> tuple[NDArray[np.intp], Array]:
+    """N indices drawn with probability 0.9 weight / sum + 0.1 / N, and 1 / (n N probability) for each."""
+    total = float(weight.sum())
+    size = len(weight)
+    probability = np.full(size, 1.0 / size) if total <= 0 else 0.9 * weight / total + 0.1 / size
+    edges = np.cumsum(probability)
+    positions = (np.arange(n) + rng.random()) / n * edges[-1]  # systematic sampling: less variance, one random number
+    index = np.minimum(np.searchsorted(edges, positions), size - 1)
+    return index, 1.0 / (n * size * probability[index])
+
+
+def pick(
+    fields: Sequence[Field], unit: Array, free: NDArray[np.bool_], known: Array, n: int, rng: np.random.Generator
+) -> list[int]:
+    """The n pool points that together take most of the expected misclassified volume away, summed over targets.
+
+    Parameters
+    ----------
+    fields : the targets over the pool of N points
+    unit : (N, d) the pool
+    free : (N,) whether a pool point may be proposed
+    known : (k, d) points to be conditioned on first: pending ones, and those that cannot be measured
+    n : how many
+    rng : draws the integration points and the candidates
+
+    Returns
+    -------
+    list of int
+        Indices into the pool, best first; fewer than n when the pool is exhausted. Ties: the lowest index.
+
+    """
+    risk = np.sum([ndtr(-f.a) for f in fields], axis=0)
+    at, weights = _draw(rng, risk, min(INTEGRATION_POINTS, max(64, len(unit))))
+    candidates = _candidates(rng, np.where(free, risk, 0.0), free)
+    if not len(candidates):
+        return []
+    greedy = [_Greedy(f, unit, candidates, known, at) for f in fields]
+    open_ = np.ones(len(candidates), bool)
+    chosen: list[int] = []
+    while len(chosen) < n and open_.any():
+        score = np.sum([g.scores(weights) for g in greedy], axis=0)
+        best = int(np.argmax(np.where(open_, score, -np.inf)))
+        open_[best] = False
+        chosen.append(int(candidates[best]))
+        for g in greedy:
+            g.condition(best)
+    return chosen
+
+
+def _candidates(rng: np.random.Generator, risk: Array, free: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Up to 256 free pool indices in ascending order, without repetition, the risky ones more likely."""
+    index = np.flatnonzero(free)
+    if len(index) <= CANDIDATES:
+        return index
+    total = float(risk.sum())
+    weight = 0.9 * risk[index] / total + 0.1 / len(index) if total > 0 else np.full(len(index), 1.0 / len(index))
+    keys = np.log(weight) + rng.gumbel(size=len(index))  # the largest keys: a weighted draw without replacement
+    return np.sort(index[np.argpartition(-keys, CANDIDATES)[:CANDIDATES]])
+
+
+def maximin(unit: Array, free: NDArray[np.bool_], known: Array, n: int) -> list[int]:
+    """The n pool points farthest from everything: argmax min(min_i |x - x_i|, 2 d_face + 0.05), ties lowest index.
+
+    unit : (N, d) pool; free : (N,) may be proposed; known : (k, d) all points so far. d_face is the distance to the
+    nearest face of the cube: without it all such points lie in corners.
+    """
+    face = 2.0 * np.min(np.minimum(unit, 1.0 - unit), axis=1) + 0.05
+    nearest = distances(unit, known)
+    open_ = free.copy()
+    chosen: list[int] = []
+    while len(chosen) < n and open_.any():
+        best = int(np.argmax(np.where(open_, np.minimum(nearest, face), -np.inf)))
+        open_[best] = False
+        chosen.append(best)
+        nearest = np.minimum(nearest, np.sqrt(((unit - unit[best]) ** 2).sum(1)))
+    return chosen
+
+
+def distances(unit: Array, known: Array) -> Array:
+    """(N,) distance of each row of `unit` to the nearest row of `known`; infinite when there is none."""
+    if not len(known):
+        return np.full(len(unit), np.inf)
+    squared = (unit**2).sum(1)[:, None] + (known**2).sum(1)[None, :] - 2.0 * unit @ known.T
+    return np.asarray(np.sqrt(np.maximum(squared.min(axis=1), 0.0)))

@@ -1,0 +1,186 @@
+"""The learner of exclusion contours, and what it shares with every learner that has a map.
+
+Nothing heavy is imported here: a scan file imports this module only to state what it wants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from idds_core.history import History
+from idds_core.ports import Proposal
+from idds_core.states import PointState
+
+if TYPE_CHECKING:
+    from idds_learners.design import Cloud
+    from idds_learners.mapping import Maps
+    from idds_learners.transform import Scale
+
+__all__ = ["LevelSet", "Mapped"]
+
+_TRANSFORMS = ("probit", "log", "logit", "none")
+_SIDES = ("below", "above")
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """What learners with a map have in common: the targets (one name or several) and how they are seen."""
+
+    targets: tuple[str, ...] = ()
+    level: float | Mapping[str, float] = 0.05
+    transform: str | Mapping[str, str] = "probit"
+    excluded: str | Mapping[str, str] = "below"
+    first: int | None = None
+    squash: float | None = 2.5
+
+    def __post_init__(self) -> None:
+        names = (self.targets,) if isinstance(self.targets, str) else tuple(self.targets)
+        object.__setattr__(self, "targets", names)
+
+    def _of(self, given: Any, target: str) -> Any:
+        return given.get(target) if isinstance(given, Mapping) else given
+
+    def problems(self) -> list[str]:
+        """Everything that is wrong with the learner's fields."""
+        found = []
+        for target in self.targets:
+            level, transform = self._of(self.level, target), self._of(self.transform, target)
+            if transform not in _TRANSFORMS:
+                found.append(f"transform {transform!r} of {target} is none of {', '.join(_TRANSFORMS)}")
+            if not isinstance(level, (int, float)) or isinstance(level, bool):
+                found.append(f"level {level!r} of {target} is no number")
+            elif (transform == "log" and level <= 0) or (transform in ("probit", "logit") and not 0 < level < 1):
+                found.append(f"level {level} of {target} has no {transform}")
+            if self._of(self.excluded, target) not in _SIDES:
+                found.append(f"excluded={self._of(self.excluded, target)!r} of {target} is neither below nor above")
+        if len(set(self.targets)) != len(self.targets):
+            found.append(f"targets {', '.join(self.targets)} repeat a name")
+        if self.first is not None and self.first < 1:
+            found.append(f"first={self.first} is below 1")
+        if self.squash is not None and self.squash <= 0:
+            found.append(f"squash={self.squash} is not above 0")
+        return found
+
+    def scales(self) -> dict[str, Scale]:
+        """How each target is seen by its process."""
+        from idds_learners.transform import Scale
+
+        found = {}
+        for t in self.targets:
+            transform = self._of(self.transform, t)
+            squash = None if transform == "none" else self.squash
+            found[t] = Scale(transform, float(self._of(self.level, t)), squash, self._of(self.excluded, t) == "below")
+        return found
+
+    def surrogate(self, history: History) -> Maps | None:
+        """The map of the history; None without targets or while fewer than three points are measured."""
+        from idds_learners.mapping import learn
+
+        return learn(history, self.scales()) if self.targets else None
+
+    def first_design(self, dimension: int) -> int:
+        """How many points the first design has: `first`, or by dimension 5, 10, 16, then 32."""
+        return self.first if self.first is not None else {1: 5, 2: 10, 3: 16}.get(dimension, 32)
+
+    def _look(self, history: History) -> tuple[Maps | None, Cloud | None, dict[str, Any], dict[str, Any]]:
+        """The map, the pool it was looked at on, the posteriors there, and the diagnostics."""
+        maps = self.surrogate(history)
+        if maps is None:
+            return None, None, {}, {"n_measured": len(history.measured)}
+        from idds_learners.design import pool
+        from idds_learners.mapping import diagnose
+
+        cloud = pool(history.space, history.seed)
+        fields = maps.fields(cloud.unit)
+        return maps, cloud, fields, diagnose(history, maps, cloud, fields)
+
+
+def taken(history: History) -> set[tuple[Any, ...]]:
+    """The keys of all points there are: none is proposed twice, whatever became of it."""
+    from idds_learners.design import key_of
+
+    return {key_of(p.parameters, history.space.names) for p in history.points}
+
+
+@dataclass(frozen=True)
+class LevelSet(Mapped):
+    """Finds where targets cross their level: the exclusion contour.
+
+    The first points are a Sobol design; then each batch takes most of the expected misclassified volume away, summed
+    over the targets, but for a share of maximin points that look where nobody has looked.
+
+    Parameters
+    ----------
+    targets : names of the observation's values; one name or several
+    level : the contour, in the target's own unit; one for all, or by target
+    transform : {"probit", "log", "logit", "none"}, one for all or by target
+        The quantity that is learnt: probit for CLs and other probabilities, log for signal-strength limits.
+    excluded : {"below", "above"}
+        On which side of the level a point is excluded.
+    first : number of points of the first design; None: 10 in two dimensions, 16 in three, 32 in more
+    squash : width beyond which distance from the level is flattened, in units of the transformed target; None: never.
+        A target with transform none is not squashed: its unit is the user's, and nobody knows what is far.
+    maximin : share of each batch that explores
+
+    Examples
+    --------
+    >>> LevelSet(["obs", "exp"], level=0.05).targets
+    ('obs', 'exp')
+    >>> LevelSet("mu", level=0.0, transform="log").problems()
+    ['level 0.0 of mu has no log']
+
+    """
+
+    maximin: float = 0.3
+
+    def problems(self) -> list[str]:
+        """Everything that is wrong with the learner's fields."""
+        found = super().problems()
+        if not self.targets:
+            found.append("it has no targets")
+        if not 0 <= self.maximin <= 1:
+            found.append(f"maximin={self.maximin} is no share")
+        return found
+
+    def ask(self, history: History, n: int) -> Proposal:
+        """At most n new points, the diagnostics of the map as it stands, and its hyper-parameters as state."""
+        from idds_learners.design import fill
+
+        maps, cloud, fields, diagnostics = self._look(history)
+        state = maps.state if maps else {}
+        design = self.first_design(history.space.dimension) - len(history.measured) - len(history.pending)
+        wanted = min(max(design, 0), n)
+        if maps is None and wanted == 0:  # the first design is out, and nothing has come back to learn from
+            wanted = n
+        points = fill(history.space, history.seed, taken(history), wanted)
+        if maps is not None and cloud is not None and len(points) < n:
+            points += self._greedy(history, cloud, list(fields.values()), points, n - len(points))
+        reason = "" if points or n <= 0 else "every point of the space has been proposed"
+        return Proposal(tuple(points), diagnostics, state, reason)
+
+    def _greedy(
+        self, history: History, cloud: Cloud, fields: list[Any], new: Sequence[Mapping[str, Any]], n: int
+    ) -> list[dict[str, Any]]:
+        """N pool points: most by expected misclassified volume, some by distance."""
+        import numpy as np
+
+        from idds_learners.acquisition import maximin, pick
+        from idds_learners.design import key_of
+
+        names = history.space.names
+        keys = taken(history) | {key_of(p, names) for p in new}
+        free = np.array([k not in keys for k in cloud.keys], dtype=bool)
+        ahead = history.space.to_unit(list(new))
+        blind = [p for p in history.points if p.state in (PointState.OPEN, PointState.INFEASIBLE)]
+        explore = self._exploring(len(history.points) + len(new), n)
+        chosen = pick(fields, cloud.unit, free, np.vstack([history.unit(blind), ahead]), n - explore,
+                      history.rng("acquisition"))  # fmt: skip
+        free[chosen] = False
+        far = maximin(cloud.unit, free, np.vstack([history.unit(history.points), ahead, cloud.unit[chosen]]), explore)
+        return [dict(cloud.points[i]) for i in [*chosen, *far]]
+
+    def _exploring(self, before: int, n: int) -> int:
+        """How many of the next n points explore: the share, kept over batches of any size."""
+        return int((before + n) * self.maximin + 1e-9) - int(before * self.maximin + 1e-9)

@@ -1,0 +1,256 @@
+"""From a history to its surrogate and back to words: one Gaussian process for each target, and what it says of itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from idds_core.history import History, IterationRecord, Point
+from idds_core.ports import Prediction
+from idds_core.space import Space
+from idds_core.states import PointState
+from idds_learners import surrogate as gp_model
+from idds_learners.acquisition import Field, distances
+from idds_learners.design import Cloud
+from idds_learners.surrogate import GP
+from idds_learners.transform import Scale
+
+__all__ = ["LEAST", "WINDOW", "Maps", "diagnose", "kappa_of", "learn"]
+
+Array = NDArray[np.float64]
+
+#: measured points that a map needs
+LEAST = 3
+#: standardised residuals that kappa is taken over
+WINDOW = 24
+#: hyper-parameters are fitted again when the number of points has grown by this factor
+_GROWTH = 1.1
+_DIGITS = 12
+
+
+@dataclass(frozen=True)
+class Data:
+    """The measured points: X (n, d) in the unit cube, and for each target y (n,) and noise (n,), transformed."""
+
+    X: Array
+    y: Mapping[str, Array]
+    noise: Mapping[str, Array]
+
+    @classmethod
+    def of(cls, history: History, scales: Mapping[str, Scale], points: Sequence[Point]) -> Data:
+        """The data of some measured points, in the order of their numbers."""
+        points = sorted(points, key=lambda p: p.number)
+        seen = [p.observation for p in points if p.observation is not None]
+        y, noise = {}, {}
+        for target, scale in scales.items():
+            values = np.array([o.values[target] for o in seen], dtype=float)
+            sigmas = np.array([o.sigmas.get(target, 0.0) for o in seen], dtype=float)
+            y[target], noise[target] = scale.forward(values), scale.sigma(values, sigmas)
+        return cls(history.unit(points), y, noise)
+
+
+@dataclass(frozen=True)
+class Maps:
+    """The surrogate of a history: the port that reports and plots reach, and the learner's own view.
+
+    Attributes
+    ----------
+    targets : names
+    space : Space
+    scales, gps, kappa : by target; kappa inflates every standard deviation that leaves this class.
+    fitted : number of points that the hyper-parameters were fitted to, by target.
+
+    """
+
+    targets: tuple[str, ...]
+    space: Space
+    scales: Mapping[str, Scale]
+    gps: Mapping[str, GP]
+    kappa: Mapping[str, float]
+    fitted: Mapping[str, int]
+    residuals: Mapping[str, list[float]] = field(default_factory=dict)
+
+    @property
+    def levels(self) -> dict[str, float]:
+        """The contour's level of each target, in its own unit."""
+        return {t: s.level for t, s in self.scales.items()}
+
+    def predict(self, points: Sequence[Mapping[str, Any]]) -> Mapping[str, Prediction]:
+        """Mean, standard deviation (inflated by kappa) and probability of exclusion of each target at the points."""
+        return self.predict_unit(self.space.to_unit(points))
+
+    def predict_unit(self, unit: Array) -> dict[str, Prediction]:
+        """The same at unit (n, d) in the unit cube."""
+        found = {}
+        for target in self.targets:
+            scale, (mean, sd) = self.scales[target], self.gps[target].predict(unit)
+            sd = sd * self.kappa[target]
+            z = (scale.threshold - mean) / sd
+            found[target] = Prediction(scale.back(mean), scale.back_sigma(mean, sd), ndtr(z if scale.below else -z))
+        return found
+
+    def fields(self, unit: Array) -> dict[str, Field]:
+        """The posteriors at unit (N, d), as the acquisition wants them."""
+        found = {}
+        for target, gp in self.gps.items():
+            V, mean = gp.project(unit)
+            sd = np.sqrt(gp.variance(V))
+            found[target] = Field(gp, self.scales[target].threshold, mean, sd, V, self.kappa[target])
+        return found
+
+    @cached_property
+    def state(self) -> dict[str, Any]:
+        """What the learner finds again: the hyper-parameters and the number of points they were fitted to."""
+        return {"gp": {t: {"theta": self.gps[t].theta.tolist(), "n": self.fitted[t]} for t in self.targets}}
+
+
+def kappa_of(residuals: Sequence[float]) -> float:
+    """Inflation sqrt(max(1, mean r^2)) over the last 24 one-batch-ahead standardised residuals.
+
+    >>> kappa_of([2.0, -2.0]), kappa_of([0.1]), kappa_of([])
+    (2.0, 1.0, 1.0)
+    """
+    last = residuals[-WINDOW:]
+    return math.sqrt(max(1.0, sum(r * r for r in last) / len(last))) if last else 1.0
+
+
+def learn(history: History, scales: Mapping[str, Scale]) -> Maps | None:
+    """The surrogate of a history, or None while fewer than three points are measured.
+
+    Hyper-parameters come from the newest record that has some, and are fitted again, from there on, when the number
+    of measured points has grown by 10 % since. So a history whose last record holds its answer gives it again.
+    """
+    if len(history.measured) < LEAST:
+        return None
+    data = Data.of(history, scales, history.measured)
+    before = _recorded(history.iterations)
+    gps, fitted = {}, {}
+    for target in scales:
+        theta, n = _theta(data, target, before.get(target))
+        gps[target], fitted[target] = GP(data.X, data.y[target], data.noise[target], theta), n
+    residuals = _ahead(history, scales)
+    past = _past_residuals(history)
+    kappa = {t: kappa_of([*past.get(t, []), *residuals.get(t, [])]) for t in scales}
+    return Maps(tuple(scales), history.space, scales, gps, kappa, fitted, residuals)
+
+
+def _recorded(iterations: Sequence[IterationRecord]) -> Mapping[str, Any]:
+    """Hyper-parameters of the newest record that has any."""
+    for record in reversed(iterations):
+        if record.state.get("gp"):
+            found: Mapping[str, Any] = record.state["gp"]
+            return found
+    return {}
+
+
+def _theta(data: Data, target: str, before: Mapping[str, Any] | None) -> tuple[Array, int]:
+    n = len(data.X)
+    if before is None:
+        return gp_model.fit(data.X, data.y[target], data.noise[target]), n
+    theta = np.array(before["theta"], dtype=float)
+    if len(theta) != data.X.shape[1] + 2:
+        return gp_model.fit(data.X, data.y[target], data.noise[target]), n
+    if n < _GROWTH * before["n"]:
+        return theta, before["n"]
+    start = gp_model.Prior(data.X.shape[1]).starts()[0]  # a first guess from few points may be a poor local optimum
+    return gp_model.fit(data.X, data.y[target], data.noise[target], [theta, start]), n
+
+
+def _past_residuals(history: History) -> dict[str, list[float]]:
+    """Residuals on record of all iterations before the one that has just closed, oldest first, by target."""
+    found: dict[str, list[float]] = {}
+    for record in history.iterations[:-1]:
+        for target, values in record.diagnostics.get("residuals", {}).items():
+            found.setdefault(target, []).extend(values)
+    return found
+
+
+def _ahead(history: History, scales: Mapping[str, Scale]) -> dict[str, list[float]]:
+    """Standardised residuals of the batch just closed, from the surrogate as it stood before, by target.
+
+    Its hyper-parameters are those on record; without any, or with too few points before, there are no residuals.
+    """
+    before = _recorded(history.iterations[:-1])
+    if not before:
+        return {}
+    last = history.iterations[-1].number
+    old = [p for p in history.measured if p.iteration < last]
+    new = [p for p in history.measured if p.iteration == last]
+    if len(old) < LEAST or not new:
+        return {}
+    known, fresh = Data.of(history, scales, old), Data.of(history, scales, new)
+    found = {}
+    for target in scales:
+        if target not in before or len(before[target]["theta"]) != known.X.shape[1] + 2:
+            continue
+        gp = GP(known.X, known.y[target], known.noise[target], np.array(before[target]["theta"], dtype=float))
+        mean, sd = gp.predict(fresh.X)
+        spread = np.sqrt(sd**2 + gp.nugget * gp.spread**2 + fresh.noise[target] ** 2)
+        found[target] = [_rounded(r) for r in (fresh.y[target] - mean) / spread]
+    return found
+
+
+def _rounded(value: float) -> float:
+    return float(f"{float(value):.{_DIGITS}g}")
+
+
+def diagnose(history: History, maps: Maps, cloud: Cloud, fields: Mapping[str, Field]) -> dict[str, Any]:
+    """What a person or a condition wants to know of the map: JSON with finite floats.
+
+    ``emv`` is the largest over the targets of the expected misclassified share of the allowed space, sd inflated by
+    kappa; ``loo_rmse`` is in units of the spread of the (transformed) data; ``unexplored_volume`` is the share of the
+    allowed space inside the largest ball, of ``unexplored_radius`` in the unit cube, that nobody has looked into.
+    """
+    by_target: dict[str, dict[str, Any]] = {}
+    for target, f in fields.items():
+        gp, scale = maps.gps[target], maps.scales[target]
+        loo = gp.leave_one_out()
+        z = (scale.threshold - f.mean) / (f.inflation * f.sd)
+        by_target[target] = {
+            "emv": _rounded(np.mean(ndtr(-f.a))),
+            "kappa": _rounded(f.inflation),
+            "loo_rmse": _rounded(math.sqrt(float(np.mean(loo.residuals**2)))),
+            "loo_z2": _rounded(np.mean(loo.z**2)),
+            "at_bounds": gp.at_bounds(history.space.names),
+            "lengthscales": {
+                name: _rounded(math.exp(t))
+                for name, t in zip(history.space.names, gp.theta[: history.space.dimension], strict=True)
+            },
+            "excluded_share": _rounded(np.mean(ndtr(z if scale.below else -z))),
+            "band_volume": _rounded(np.mean(f.a < 1.0)),
+        }
+    looked = [p for p in history.points if p.state in (PointState.MEASURED, PointState.INFEASIBLE)]
+    radius, volume = coverage(cloud.unit, history.unit(looked))
+    return {
+        "n_measured": len(history.measured),
+        "emv": max(d["emv"] for d in by_target.values()),
+        "kappa": max(d["kappa"] for d in by_target.values()),
+        "loo_rmse": max(d["loo_rmse"] for d in by_target.values()),
+        "loo_z2": max(d["loo_z2"] for d in by_target.values()),
+        "at_bounds": [f"{t}.{name}" for t, d in by_target.items() for name in d["at_bounds"]],
+        "residuals": {t: list(r) for t, r in maps.residuals.items()},
+        "unexplored_radius": radius,
+        "unexplored_volume": volume,
+        "allowed_share": _rounded(cloud.share),
+        "targets": by_target,
+    }
+
+
+def coverage(unit: Array, looked: Array) -> tuple[float, float]:
+    """Radius of the largest ball without a point, and the share of the pool that lies inside it.
+
+    unit : (N, d) pool, where the ball may be centred; looked : (k, d) points that were evaluated.
+    """
+    nearest = distances(unit, looked)
+    if not len(looked) or not len(unit):
+        return math.sqrt(unit.shape[1]), 1.0
+    centre = int(np.argmax(nearest))
+    inside = distances(unit, unit[centre : centre + 1]) < nearest[centre]
+    return _rounded(nearest[centre]), _rounded(np.mean(inside))

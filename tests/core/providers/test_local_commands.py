@@ -1,0 +1,421 @@
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from idds_core.model import Requirements
+from idds_core.ports import JobReport, JobSpec, ReportState
+from idds_core.providers.local import LocalProvider
+from idds_core.providers.local_commands import Registry
+from idds_core.runner import processes
+from idds_core.states import FailureClass
+from tests.core.providers.kit import News, Specs, gone
+
+MakeWhistle = Callable[[str], Any]
+
+
+def failed(report: JobReport, class_: str, code: str) -> str:
+    assert report.failure is not None, report
+    assert (report.failure.class_, report.failure.code) == (FailureClass(class_), code), report
+    return report.failure.message
+
+
+def succeeded(report: JobReport) -> dict[str, Any]:
+    assert report.state is ReportState.SUCCEEDED, report
+    assert report.result is not None
+    return dict(report.result)
+
+
+def log_of(spec: JobSpec) -> str:
+    return Path(spec.folder, "log").read_text(errors="replace")
+
+
+# ---------------------------------------------------------------------- results
+def test_a_command_leaves_values_and_files(local: LocalProvider, news: News, specs: Specs) -> None:
+    script = (
+        """echo said; printf '{"mu": 1.5}' > r.json; printf hello > out.txt; cat params.json; echo $EXTRA $IDDS_SEED"""
+    )
+    spec = specs.shell(script, result="r.json", outputs={"events": "out.txt"}, env={"EXTRA": "more"})
+    report = news.end(local, spec)
+    assert succeeded(report) == {
+        "key": spec.key,
+        "digest": spec.digest,
+        "values": {"mu": 1.5},
+        "files": {
+            "events": {
+                "path": f"{spec.folder}/out.txt",
+                "bytes": 5,
+                "sha256": "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
+            }
+        },
+    }
+    assert log_of(spec) == 'said\n{"m": 5.5}more 7\n'
+    assert local.tail(spec.key, 5).text == '{"m": 5.5}more 7\n'
+    assert report.usage.wall_s > 0
+    assert report.usage.max_rss > 0
+
+
+def test_nan_arrives_for_the_carrier_to_reject(local: LocalProvider, news: News, specs: Specs) -> None:
+    spec = specs.shell("""echo '{"a": NaN, "b": 1e999}' > r""", result="r")
+    found = succeeded(news.end(local, spec))["values"]
+    assert math.isnan(found["a"])
+    assert found["b"] == math.inf
+
+
+def test_a_command_says_infeasible(local: LocalProvider, news: News, specs: Specs) -> None:
+    report = news.end(local, specs.shell("""echo '{"infeasible": "too heavy"}' > r""", result="r"))
+    assert report.state is ReportState.INFEASIBLE
+    assert report.failure is not None
+    assert report.failure.message == "too heavy"
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "text"),
+    [
+        ("true", "E-JOB-OUTPUT", "r: No such file"),
+        ("echo '[1, 2]' > r", "E-JOB-RESULT", "a list"),
+        ("echo '{\"a\": ' > r", "E-JOB-RESULT", "not a usable JSON file"),
+        ("head -c 5000 /dev/urandom > r", "E-JOB-RESULT", "5000 bytes, 1000 are allowed"),
+        ("head -c 900 /dev/urandom > r", "E-JOB-RESULT", "not a usable JSON file"),
+        ("head -c 900 /dev/zero | tr '\\0' '[' > r", "E-JOB-RESULT", "not a usable JSON file"),
+        ("mkfifo r", "E-JOB-RESULT", "not a regular file"),
+        ("mkdir r", "E-JOB-RESULT", "not a regular file"),
+        ("ln -s /etc/hostname r", "E-JOB-OUTPUT", "outside"),
+    ],
+)
+def test_a_bad_result_fails(local: LocalProvider, news: News, specs: Specs, script: str, code: str, text: str) -> None:
+    report = news.end(local, specs.shell(script, result="r", output_limit=1000))
+    assert text in failed(report, "USER", code)
+
+
+@pytest.mark.parametrize(
+    ("script", "path", "text"),
+    [
+        ("true", "out", "out: No such file"),
+        ("mkdir out", "out", "not a regular file"),
+        ("mkfifo out", "out", "not a regular file"),
+        ("ln -s /etc/hostname out", "out", "outside"),
+        ("true", "../../../etc/hostname", "outside"),
+        ("true", "/etc/hostname", "outside"),
+    ],
+)
+def test_a_bad_output_fails(local: LocalProvider, news: News, specs: Specs, script: str, path: str, text: str) -> None:
+    report = news.end(local, specs.shell(script, outputs={"o": path}))
+    assert text in failed(report, "USER", "E-JOB-OUTPUT")
+
+
+def test_an_output_that_was_not_declared_is_left_alone(local: LocalProvider, news: News, specs: Specs) -> None:
+    assert succeeded(news.end(local, specs.shell("echo > extra")))["files"] == {}
+
+
+def test_a_large_output_is_described_not_carried(local: LocalProvider, news: News, specs: Specs) -> None:
+    spec = specs.shell("head -c 100000000 /dev/zero > big", outputs={"big": "big"})
+    assert succeeded(news.end(local, spec))["files"]["big"]["bytes"] == 100_000_000
+
+
+# ---------------------------------------------------------------------- failures
+def test_an_exit_code_is_the_users_and_equal_errors_are_told(local: LocalProvider, news: News, specs: Specs) -> None:
+    reports = [
+        news.end(local, specs.shell(f"echo 'bad value {x} in /tmp/run{x}/card.dat at 0x7f{x}'; exit 3")) for x in (1, 2)
+    ]
+    assert "exit code 3: bad value 1 in /tmp/run1/card.dat" in failed(reports[0], "USER", "E-JOB-EXIT")
+    signatures = {report.failure.signature for report in reports if report.failure}
+    assert signatures == {"E-JOB-EXIT|3|bad value N in <path> at <hex>"}
+
+
+def test_a_signal_is_the_users(local: LocalProvider, news: News, specs: Specs) -> None:
+    assert "SIGSEGV" in failed(news.end(local, specs.shell("kill -SEGV $$")), "USER", "E-JOB-SIGNAL")
+
+
+@pytest.mark.parametrize("argv", [("no-such-program",), ("/etc/hostname",), ("./nowhere",), ("tr\0ue",)])
+def test_what_cannot_be_started_is_fatal(local: LocalProvider, news: News, specs: Specs, argv: tuple[str, ...]) -> None:
+    spec = specs.command(*argv)
+    assert failed(news.end(local, spec), "FATAL", "E-JOB-START")
+    assert log_of(spec)
+
+
+def test_a_binary_log_is_harmless(local: LocalProvider, news: News, specs: Specs) -> None:
+    spec = specs.shell("head -c 100000 /dev/urandom; exit 1", log_limit=1000)
+    failed(news.end(local, spec), "USER", "E-JOB-EXIT")
+    assert Path(spec.folder, "log").stat().st_size <= 1000
+    assert local.tail(spec.key).offset <= 1000
+
+
+def test_walltime_ends_an_endless_log_and_its_grandchildren(
+    local: LocalProvider, news: News, specs: Specs, whistle: MakeWhistle
+) -> None:
+    heard = whistle("w")
+    script = f"sleep 1000 & echo $! > {heard.path}; (trap '' TERM; setsid -f true; yes endless) & yes"
+    spec = specs.shell(script, requires=Requirements(walltime=0.5), log_limit=10_000)
+    assert "0.5 s" in failed(news.end(local, spec), "USER", "E-JOB-WALLTIME")
+    assert gone(int(heard.heard()))
+    assert Path(spec.folder, "log").stat().st_size <= 10_000
+
+
+def test_memory_of_all_its_processes_ends_a_command(local: LocalProvider, news: News, specs: Specs) -> None:
+    grow = f"{sys.executable} -c 'x = bytearray(120_000_000); x[::4096] = x[::4096]; input()'"
+    script = f"mkfifo wait; {grow} <> wait & {grow} <> wait & wait"
+    report = news.end(local, specs.shell(script, requires=Requirements(memory=200_000_000)))
+    assert "asked for 0.2 GB" in failed(report, "USER", "E-JOB-OOM")
+
+
+def test_what_a_command_leaves_behind_is_ended(
+    local: LocalProvider, news: News, specs: Specs, whistle: MakeWhistle
+) -> None:
+    heard = whistle("w")
+    succeeded(news.end(local, specs.shell(f"set -m; sleep 1000 & echo $! > {heard.path}")))
+    assert gone(int(heard.heard()))
+
+
+def test_cancel_ends_a_command_with_all_it_started(
+    local: LocalProvider, news: News, specs: Specs, whistle: MakeWhistle
+) -> None:
+    heard = whistle("w")
+    spec = specs.shell(f"sleep 1000 & echo $! > {heard.path}; wait")
+    local.submit([spec])
+    pid = int(heard.heard())
+    local.cancel([spec.key])
+    assert news.ends(local, [spec.key])[spec.key].state is ReportState.CANCELLED
+    assert gone(pid)
+
+
+def test_cancel_before_the_start_is_a_cancel(local: LocalProvider, news: News, specs: Specs) -> None:
+    jobs = [specs.command("sleep", "1000") for _ in range(5)]
+    local.submit(jobs)
+    local.cancel([spec.key for spec in jobs])
+    assert {r.state for r in news.ends(local, [spec.key for spec in jobs]).values()} == {ReportState.CANCELLED}
+
+
+def test_commands_share_the_slots_with_functions(
+    local: LocalProvider, news: News, specs: Specs, whistle: MakeWhistle
+) -> None:
+    heard, gate = whistle("w"), whistle("gate")
+    wide = specs.shell(f"echo a > {heard.path}; read x < {gate.path}", requires=Requirements(cores=2))
+    function = specs.function("double", {"x": 1})
+    local.submit([wide, function])
+    heard.heard()
+    assert local.poll([function.key])[function.key].state is ReportState.QUEUED
+    Path(gate.path).write_text("go\n")
+    news.ends(local, [wide.key, function.key])
+
+
+# ---------------------------------------------------------------------- the site's faults
+def owner(spec: JobSpec) -> int:
+    return int(json.loads(Path(spec.folder, "claim", "runner.json").read_text())["pid"])
+
+
+def test_a_runner_that_is_killed_is_lost_and_its_payload_ended(
+    local: LocalProvider, news: News, specs: Specs, whistle: MakeWhistle
+) -> None:
+    heard = whistle("w")
+    spec = specs.shell(f"echo $$ > {heard.path}; sleep 1000; true")
+    local.submit([spec])
+    pid = int(heard.heard())
+    os.kill(owner(spec), signal.SIGKILL)
+    report = news.ends(local, [spec.key])[spec.key]
+    failed(report, "INFRA", "E-JOB-LOST")
+    assert report.state is ReportState.LOST
+    assert gone(pid)
+
+
+def test_a_runner_that_the_site_terminates_is_lost_not_cancelled(
+    local: LocalProvider, news: News, specs: Specs, whistle: MakeWhistle
+) -> None:
+    heard = whistle("w")
+    spec = specs.shell(f"echo $$ > {heard.path}; sleep 1000; true")
+    local.submit([spec])
+    heard.heard()
+    os.kill(owner(spec), signal.SIGTERM)
+    report = news.ends(local, [spec.key])[spec.key]
+    failed(report, "INFRA", "E-JOB-LOST")
+    assert report.state is ReportState.LOST
+
+
+def _restarted(tmp_path: Path, news: News) -> LocalProvider:
+    return LocalProvider(tmp_path / "local", slots=2, store_id="store1", wake=news)
+
+
+def _good(specs: Specs, tmp_path: Path, news: News) -> JobSpec:
+    spec = specs.shell("echo '{\"a\": 1}' > r", result="r")
+    with _restarted(tmp_path, news) as provider:
+        succeeded(news.end(provider, spec))
+    return spec
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("DONE.json", b""),
+        ("DONE.json", b'{"protocol": 1, "key": "sto'),
+        ("DONE.json", b"[1]"),
+        ("DONE.json", b"{}"),
+        ("DONE.json", b"\xff" * 100),
+        ("DONE.json", b"[" * 100_000),
+        ("DONE.json", b" " * 2_000_000),
+        ("result.json", b'{"key": 1}'),
+        ("result.json", b""),
+    ],
+)
+def test_garbage_is_a_failure_of_the_site_never_a_traceback(
+    tmp_path: Path, news: News, specs: Specs, name: str, content: bytes
+) -> None:
+    spec = _good(specs, tmp_path, news)
+    Path(spec.folder, name).write_bytes(content)
+    with _restarted(tmp_path, news) as provider:
+        failed(provider.poll([spec.key])[spec.key], "INFRA", "E-JOB-DONE")
+
+
+@pytest.mark.parametrize("change", [{"key": "other"}, {"digest": "other"}, {"state": "great"}, {"protocol": 99},
+    {"usage": None}, {"state": "failed", "failure": {"class": "X"}}])  # fmt: skip
+def test_an_end_that_makes_no_sense_is_a_failure_of_the_site(
+    tmp_path: Path, news: News, specs: Specs, change: dict[str, Any]
+) -> None:
+    spec = _good(specs, tmp_path, news)
+    done = Path(spec.folder, "DONE.json")
+    done.write_text(json.dumps({**json.loads(done.read_text()), **change}))
+    with _restarted(tmp_path, news) as provider:
+        failed(provider.poll([spec.key])[spec.key], "INFRA", "E-JOB-DONE")
+
+
+# ---------------------------------------------------------------------- restarts
+def test_an_end_is_found_after_a_restart_until_it_is_forgotten(tmp_path: Path, news: News, specs: Specs) -> None:
+    spec = _good(specs, tmp_path, news)
+    with _restarted(tmp_path, news) as provider:
+        assert provider.find([spec.key, "store1-none"]) == {spec.key: spec.key}
+        assert succeeded(provider.poll([spec.key])[spec.key])["values"] == {"a": 1}
+        assert provider.running_keys() == []
+        provider.forget([spec.key])
+        assert provider.find([spec.key]) == {}
+    with _restarted(tmp_path, news) as provider:
+        assert provider.find([spec.key]) == {}
+        assert provider.poll([spec.key]) == {}
+
+
+def test_a_second_submission_of_what_has_succeeded_does_not_run_it_again(
+    tmp_path: Path, news: News, specs: Specs
+) -> None:
+    spec = specs.shell("echo ran >> count; echo {} > r", result="r")
+    for _ in range(2):
+        with _restarted(tmp_path, news) as provider:
+            succeeded(news.end(provider, spec))
+            succeeded(news.end(provider, spec))
+    assert Path(spec.folder, "count").read_text() == "ran\n"
+
+
+def test_what_was_registered_and_never_started_is_not_found(tmp_path: Path, news: News, specs: Specs) -> None:
+    spec = specs.shell("echo {} > r", result="r")
+    Path(spec.folder).mkdir(parents=True)
+    (tmp_path / "local" / "commands").mkdir(parents=True)
+    Registry(tmp_path / "local" / "commands").add(spec.key, spec.folder)
+    with _restarted(tmp_path, news) as provider:
+        assert provider.find([spec.key]) == {}
+        runner = [sys.executable, "-I", "-S", str(Path(processes.__file__).parent), spec.folder]
+        assert subprocess.run(runner, check=False).returncode == 75  # whoever is late finds the claim taken
+        succeeded(news.end(provider, spec))  # and the same key can be submitted again
+
+
+def test_a_claim_without_a_runner_is_lost(tmp_path: Path, news: News, specs: Specs) -> None:
+    spec = _good(specs, tmp_path, news)
+    for name in ("DONE.json", "claim/runner.json"):
+        Path(spec.folder, name).unlink()
+    with _restarted(tmp_path, news) as provider:
+        assert provider.find([spec.key]) == {spec.key: spec.key}
+        failed(news.ends(provider, [spec.key])[spec.key], "INFRA", "E-JOB-LOST")
+
+
+def test_a_runner_of_another_boot_is_dead(tmp_path: Path, news: News, specs: Specs) -> None:
+    spec = _good(specs, tmp_path, news)
+    Path(spec.folder, "DONE.json").unlink()
+    note = {**processes.identity(os.getpid()), "boot": "another"}
+    Path(spec.folder, "claim", "runner.json").write_text(json.dumps(note))
+    with _restarted(tmp_path, news) as provider:
+        assert provider.find([spec.key]) == {spec.key: spec.key}
+        failed(news.ends(provider, [spec.key])[spec.key], "INFRA", "E-JOB-LOST")
+
+
+def test_a_folder_that_is_gone_is_not_found(tmp_path: Path, news: News) -> None:
+    (tmp_path / "local" / "commands").mkdir(parents=True)
+    Registry(tmp_path / "local" / "commands").add("store1-9", str(tmp_path / "nowhere"))
+    with _restarted(tmp_path, news) as provider:
+        assert provider.find(["store1-9", "../../etc", "UPPER"]) == {}
+
+
+def test_a_duplicate_runner_leaves_the_first_one_alone(
+    local: LocalProvider, news: News, specs: Specs, whistle: MakeWhistle
+) -> None:
+    heard, gate = whistle("w"), whistle("gate")
+    spec = specs.shell(f"echo $$ > {heard.path}; read x < {gate.path}; echo '{{}}' > r", result="r")
+    local.submit([spec])
+    heard.heard()
+    runner = [sys.executable, "-I", "-S", str(Path(processes.__file__).parent), spec.folder]
+    assert subprocess.run(runner, check=False).returncode == 75
+    Path(gate.path).write_text("go\n")
+    succeeded(news.ends(local, [spec.key])[spec.key])
+
+
+def test_a_provider_whose_runner_is_the_duplicate_waits_for_the_winner(
+    local: LocalProvider, news: News, specs: Specs, whistle: MakeWhistle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard, gate = whistle("w"), whistle("gate")
+    spec = specs.shell(f"echo $$ > {heard.path}; read x < {gate.path}; echo '{{}}' > r", result="r")
+    commands = local._loop.commands
+    start = commands._spawn
+
+    def raced(folder: str) -> int:
+        winner = start(folder)
+        heard.heard()
+        assert winner > 0
+        return start(folder)
+
+    monkeypatch.setattr(commands, "_spawn", raced)
+    local.submit([spec])
+    Path(gate.path).write_text("go\n")
+    succeeded(news.ends(local, [spec.key])[spec.key])
+
+
+# ---------------------------------------------------------------------- disk full
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Any:
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode != 0:
+        if os.environ.get("CI"):
+            pytest.fail("a small tmpfs cannot be mounted")
+        pytest.skip("needs root and the right to mount a tmpfs")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "head -c 1000000 /dev/zero > big",
+        "head -c 1000000 /dev/zero",
+        "head -c 1000000 /dev/zero > big; echo '{}' > r || true; true",
+        "cat /dev/zero > big; cat /dev/zero | head -c 10000000",
+    ],
+)
+def test_a_full_disk_is_one_clear_failure(small_disk: Path, tmp_path: Path, news: News, script: str) -> None:
+    specs = Specs(small_disk)
+    with _restarted(tmp_path, news) as provider:
+        report = news.end(provider, specs.shell(script, outputs={"big": "big"}))
+        assert "no space left" in failed(report, "INFRA", "E-JOB-DISK")
+        provider.forget(["store1-1"])
+
+
+def test_a_disk_that_is_full_from_the_start_is_a_failure(small_disk: Path, tmp_path: Path, news: News) -> None:
+    subprocess.run(["sh", "-c", f"cat /dev/zero > {small_disk}/filler"], check=False, capture_output=True)
+    with _restarted(tmp_path, news) as provider:
+        report = news.end(provider, Specs(small_disk).shell("true"))
+        assert report.failure is not None
+        assert report.failure.class_ is FailureClass.INFRA
