@@ -7,11 +7,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from idds_core.history import Observation
+from idds_core.history import Observation, canonical_json
 from idds_core.model import Step
 from idds_core.ports import Command, Function, Payload
 
-__all__ = ["BindingError", "bind", "observe"]
+__all__ = ["BindingError", "bind", "observe", "placeholders"]
 
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)?)\}")
 
@@ -52,19 +52,26 @@ def bind(
 def _arguments(
     step: Step, values: Mapping[str, Any], outputs: Sequence[tuple[str, Mapping[str, Any]]]
 ) -> dict[str, Any]:
-    known = dict(values)
-    for name, given in outputs:  # the later step wins among outputs; a parameter wins over all of them
-        single = next(iter(given.values())) if len(given) == 1 else dict(given)
-        known = {**given, name: single, **{k: v for k, v in known.items() if k in values or k not in given}}
+    # Strongest last: a step by its name, a named output (the later step's wins), a parameter.
+    known: dict[str, Any] = {name: _whole(given) for name, given in outputs}
+    for _, given in outputs:
+        known.update(given)
+    known.update(values)
     arguments = {name: known[name] for name in (*step.arguments, *step.optional) if name in known}
     missing = [name for name in step.arguments if name not in arguments]
     last = outputs[-1][1] if outputs else {}
-    if len(missing) == 1 and len(last) == 1:
+    taken = set(arguments) - set(values)
+    if len(missing) == 1 and len(last) == 1 and not taken & set(last):
         arguments[missing[0]] = next(iter(last.values()))
     elif missing:
         have = ", ".join(sorted(known)) or "nothing"
         raise BindingError(f"argument {', '.join(missing)} of {step.name} stands for nothing; there are {have}")
     return arguments
+
+
+def _whole(outputs: Mapping[str, Any]) -> Any:
+    """All outputs of a step, or the single one itself."""
+    return next(iter(outputs.values())) if len(outputs) == 1 else dict(outputs)
 
 
 def _command(
@@ -83,8 +90,7 @@ def _command(
             return match[0][0]
         if match[1] not in known:
             raise BindingError(f"placeholder {match[0]} of {step.name} stands for nothing")
-        value = known[match[1]]
-        return str(value["$file"]) if isinstance(value, Mapping) and "$file" in value else str(value)
+        return _text(known[match[1]])
 
     argv = [_PLACEHOLDER.sub(text, token) for token in step.run or ()]
     if argv and argv[0].startswith("./"):
@@ -92,10 +98,25 @@ def _command(
     return Command(tuple(argv), dict(step.outputs), step.result)
 
 
+def _text(value: Any) -> str:
+    """A value on a command line: numbers and text as they are, everything else as JSON."""
+    if isinstance(value, Mapping) and "$file" in value:
+        return str(value["$file"])
+    plain = isinstance(value, (str, int, float)) and not isinstance(value, bool)
+    return str(value) if plain else canonical_json(value)
+
+
 def placeholders(step: Step) -> list[str]:
     """Names in the braces of a command's tokens."""
     found = [m[1] for token in step.run or () for m in _PLACEHOLDER.finditer(token)]
     return [name for name in found if name]
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an int beyond all floats
+        return False
 
 
 def observe(values: Mapping[str, Any], targets: Sequence[str]) -> Observation:
@@ -105,8 +126,8 @@ def observe(values: Mapping[str, Any], targets: Sequence[str]) -> Observation:
     Observation(values={'obs': 0.2}, sigmas={'obs': 0.01}, extras={'events': 12.0})
     """
     for name, value in values.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise BindingError(f"{name} is {value}")
+        if isinstance(value, (int, float)) and not _is_finite(value):
+            raise BindingError(f"{name} is {value if isinstance(value, float) else 'beyond all floats'}")
     missing = [t for t in targets if t not in values]
     if missing:
         raise BindingError(f"no value of {', '.join(missing)}; there are {', '.join(map(str, values)) or 'none'}")

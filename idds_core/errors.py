@@ -6,7 +6,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
-__all__ = ["DefinitionError", "IddsError", "Problem", "ProviderError", "StoreError"]
+__all__ = ["DefinitionError", "IddsError", "Problem", "ProviderError", "StoreError", "did_you_mean"]
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """A question that names the nearest known name; empty when none is near.
+
+    >>> did_you_mean("m_zq", ["m_zp", "m_a"]), did_you_mean("tan_beta", ["m_zp", "m_a"])
+    ("Did you mean 'm_zp'?", '')
+    """
+    import difflib
+
+    near = difflib.get_close_matches(str(name), sorted(set(known)), n=1)
+    return f"Did you mean {near[0]!r}?" if near else ""
 
 
 @dataclass(frozen=True, slots=True)

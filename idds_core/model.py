@@ -5,8 +5,8 @@ All mistakes of a definition are found together, by :func:`idds_core.definition.
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -31,7 +31,10 @@ def _quantity(text: str, units: Mapping[str, float]) -> float:
     if match is None or match[2].lower() not in units:
         known = ", ".join(u for u in units if u)
         raise ValueError(f"{text!r} is not a number with one of the units {known}")
-    return float(match[1]) * units[match[2].lower()]
+    number = float(match[1]) * units[match[2].lower()]
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]!r}... is too large")
+    return number
 
 
 def parse_bytes(value: float | str) -> int:
@@ -81,6 +84,8 @@ class Requirements:
     def __post_init__(self) -> None:
         _normalise(self, "memory", parse_bytes)
         _normalise(self, "walltime", parse_seconds)
+        if isinstance(self.memory, float) and self.memory.is_integer():  # 4e9 is a whole number of bytes
+            object.__setattr__(self, "memory", int(self.memory))
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,8 +269,3 @@ class Workflow:
     def of(cls, definition: Loop | Workflow) -> Workflow:
         """The workflow itself, or one around a single loop, named as the loop."""
         return cls(definition.name, (definition,)) if isinstance(definition, Loop) else definition
-
-
-def without(value: Any, *names: str) -> dict[str, Any]:
-    """Fields of a dataclass instance as a dict, not recursive, without the names given."""
-    return {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.name not in names}

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from operator import attrgetter
 from typing import Any
 
-from idds_core.errors import DefinitionError
+from idds_core.errors import DefinitionError, did_you_mean
 
 __all__ = ["CONDITIONS", "ENGINES", "LEARNERS", "PROVIDERS", "build", "describe", "registered", "resolve"]
 
@@ -29,20 +30,21 @@ def registered(group: str) -> Mapping[str, EntryPoint]:
 def resolve(name: str, group: str) -> Any:
     """The class registered under `name` in `group`, or the one that ``module:Class`` names."""
     entry = registered(group).get(name)
-    if entry is not None:
-        return entry.load()
     module, _, attribute = name.partition(":")
-    if not attribute:
+    if entry is None and not (module and attribute):
         raise DefinitionError.of(
             "E-PLUGIN-001",
             f"no plugin {name!r} in {group}",
             where=group,
-            fix=f"Known are {', '.join(sorted(registered(group)))}; or give module:Class.",
+            fix=f"{did_you_mean(name, registered(group))} Known are {', '.join(sorted(registered(group)))}; "
+            "or give module:Class.",
         )
     try:
-        return getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise DefinitionError.of("E-PLUGIN-002", f"plugin {name!r} cannot be imported", str(error), group) from error
+        return entry.load() if entry else attrgetter(attribute)(import_module(module))
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        raise DefinitionError.of("E-PLUGIN-002", f"plugin {name!r} cannot be imported", why, group,
+                                 "Install what it needs, or check its name.") from error  # fmt: skip
 
 
 def describe(plugin: Any, group: str) -> dict[str, Any]:
@@ -55,7 +57,7 @@ def describe(plugin: Any, group: str) -> dict[str, Any]:
 
     """
     if isinstance(plugin, Mapping):
-        return dict(plugin)
+        return {str(k): _json(v, group) for k, v in plugin.items()}
     cls = type(plugin)
     reference = f"{cls.__module__}:{cls.__qualname__}"
     if not dataclasses.is_dataclass(plugin) or "<" in reference or cls.__module__ == "__main__":
@@ -67,7 +69,8 @@ def describe(plugin: Any, group: str) -> dict[str, Any]:
             "Move the class to the top of a module beside the scan file and decorate it with @dataclass(frozen=True).",
         )
     name = next((n for n, e in registered(group).items() if e.value == reference), reference)
-    return {"type": name} | {f.name: _json(getattr(plugin, f.name), group) for f in dataclasses.fields(plugin)}
+    fields = [f.name for f in dataclasses.fields(plugin) if f.init]
+    return {"type": name} | {field: _json(getattr(plugin, field), group) for field in fields}
 
 
 def _json(value: Any, group: str) -> Any:
@@ -81,18 +84,26 @@ def _json(value: Any, group: str) -> Any:
 
 
 def build(spec: Mapping[str, Any], group: str) -> Any:
-    """The plugin that :func:`describe` gave the JSON of."""
+    """The plugin that :func:`describe` gave the JSON of.
+
+    Raises
+    ------
+    DefinitionError
+        When its type is unknown or cannot be imported, or its class refuses the fields.
+
+    """
     fields = {k: _value(v, group) for k, v in spec.items() if k != "type"}
     cls = resolve(str(spec.get("type", "")), group)
     try:
         return cls(**fields)
-    except (TypeError, ValueError) as error:
-        raise DefinitionError.of("E-PLUGIN-004", f"{spec.get('type')} refuses its fields", str(error), group) from error
+    except Exception as error:
+        raise DefinitionError.of("E-PLUGIN-004", f"{spec.get('type')} refuses its fields", str(error), group,
+                                 "Change its fields.") from error  # fmt: skip
 
 
 def _value(value: Any, group: str) -> Any:
     if isinstance(value, Mapping):
-        if "type" in value:
+        if isinstance(value.get("type"), str):
             return build(value, group)
         return {k: _value(v, group) for k, v in value.items()}
     if isinstance(value, list):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Categorical", "Integer", "Log", "Parameter", "Real", "Space", "round12"]
 
+MAX_INTEGER = 2**50
 STRICT: dict[str, Any] = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
 
 
@@ -26,7 +28,11 @@ def round12(value: float) -> float:
 
 
 def _number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether it is a number of which floats can be made."""
+    try:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # an int beyond all floats
+        return False
 
 
 def _range_problem(name: str, low: object, high: object) -> Problem | None:
@@ -37,6 +43,12 @@ def _range_problem(name: str, low: object, high: object) -> Problem | None:
     if not low < high:  # type: ignore[operator]
         return Problem("E-SPACE-002", f"{name} has no range", f"low {low} is not below high {high}", where,
                        "Swap them or widen the range.")  # fmt: skip
+    if not math.isfinite(float(high) - float(low)):  # type: ignore[arg-type]
+        return Problem("E-SPACE-010", f"the range of {name} is too wide", f"high - low of {low} and {high} is no number",
+                       where, "Narrow it, or use Log.")  # fmt: skip
+    if round12(float(low)) == round12(float(high)):  # type: ignore[arg-type]
+        return Problem("E-SPACE-010", f"the range of {name} is too narrow", "low and high agree in 12 digits", where,
+                       "Widen it, or give the difference as the parameter.")  # fmt: skip
     return None
 
 
@@ -94,12 +106,14 @@ class Log:
         """Values, natural -> [0, 1]."""
         import numpy as np
 
-        scaled: NDArray[np.float64] = np.log(values / self.low) / math.log(self.high / self.low)
+        low = math.log(self.low)
+        scaled: NDArray[np.float64] = (np.log(values) - low) / (math.log(self.high) - low)
         return scaled
 
     def from_unit(self, u: float) -> float:
         """One coordinate, [0, 1] -> natural, at 12 significant digits."""
-        value = round12(self.low * math.exp(u * math.log(self.high / self.low)))
+        low = math.log(self.low)
+        value = round12(math.exp(low + u * (math.log(self.high) - low)))
         return min(max(value, self.low), self.high)
 
 
@@ -119,6 +133,9 @@ class Integer:
         if found is None and not (isinstance(self.low, int) and isinstance(self.high, int)):
             found = Problem("E-SPACE-001", f"the range of {name} is not two whole numbers",
                             f"low={self.low!r}, high={self.high!r}", f"space.{name}", "Use whole numbers or Real.")  # fmt: skip
+        if found is None and max(abs(self.low), abs(self.high)) > MAX_INTEGER:
+            found = Problem("E-SPACE-010", f"the range of {name} is too wide", f"beyond {MAX_INTEGER} floats have gaps",
+                            f"space.{name}", "Narrow it, or use Log.")  # fmt: skip
         return [found] if found else []
 
     def holds(self, value: object) -> bool:
@@ -143,14 +160,18 @@ class Categorical:
     unit: str = ""
     kind: Literal["categorical"] = "categorical"
 
+    def __post_init__(self) -> None:
+        if isinstance(self.choices, list):  # as people write it
+            object.__setattr__(self, "choices", tuple(self.choices))
+
     def problems(self, name: str) -> list[Problem]:
         """What is wrong with it."""
         choices = self.choices
-        fine = isinstance(choices, (tuple, list)) and choices and all(isinstance(c, str) and c for c in choices)
-        if fine and len(set(choices)) == len(choices):
+        fine = isinstance(choices, tuple) and choices and all(isinstance(c, str) and c.isprintable() for c in choices)
+        if fine and all(choices) and len(set(choices)) == len(choices):
             return []
         return [Problem("E-SPACE-005", f"{name} has no proper choices", f"{choices!r}", f"space.{name}",
-                        "Give a list of different, non-empty strings.")]  # fmt: skip
+                        "Give a list of different, non-empty, printable strings.")]  # fmt: skip
 
     def holds(self, value: object) -> bool:
         """Whether the value is one of this parameter's."""
@@ -166,6 +187,12 @@ class Categorical:
     def from_unit(self, u: float) -> str:
         """One coordinate, [0, 1] -> the choice in whose cell it lies."""
         return self.choices[min(int(u * len(self.choices)), len(self.choices) - 1)]
+
+
+def _is_name(name: object) -> bool:
+    """ASCII only: Python reads some letters of an expression as others."""
+    fine = isinstance(name, str) and name.isascii() and name.isidentifier()
+    return fine and not keyword.iskeyword(name)
 
 
 Parameter = Real | Log | Integer | Categorical
@@ -217,42 +244,53 @@ class Space:
         if not self.parameters:
             found.append(Problem("E-SPACE-006", "the space has no parameter", where="space", fix="Add one."))
         for name, parameter in self.parameters.items():
-            if not (isinstance(name, str) and name.isidentifier()):
-                found.append(Problem("E-SPACE-007", f"{name!r} is no name for a parameter", "not an identifier",
-                                     f"space.{name}", "Use letters, digits and underscores."))  # fmt: skip
+            if not _is_name(name):
+                found.append(Problem("E-SPACE-007", f"{name!r} is no name for a parameter", "", f"space.{name}",
+                                     "Use letters, digits and underscores, and no word of Python."))  # fmt: skip
             if isinstance(parameter, Parameter):
                 found.extend(parameter.problems(str(name)))
             else:
                 found.append(Problem("E-SPACE-008", f"{name} is no parameter", f"{parameter!r}", f"space.{name}",
                                      "Use Real, Log, Integer or Categorical."))  # fmt: skip
-        constraints = self._constraint_problems()
-        if not found and not constraints and not self._anything_allowed():
-            constraints.append(Problem("E-SPACE-004", "the constraints exclude every point",
-                                       f"none of 4096 points meets {' and '.join(self.constraints)}",
-                                       "space.constraints", "Widen a range or loosen a constraint."))  # fmt: skip
-        return found + constraints
+        return found + self._constraint_problems(sampled=not found)
 
-    def _constraint_problems(self) -> list[Problem]:
-        found = []
+    def _constraint_problems(self, sampled: bool) -> list[Problem]:
+        """What is wrong with the constraints, tried at points when the parameters themselves are fine."""
+        import numpy as np
+
+        found: list[Problem] = []
+        points = self._probes() if sampled and self.constraints else []
+        met = np.ones(len(points), bool)
         for i, text in enumerate(self.constraints):
             try:
-                Expression(text, self.names)
+                expression = Expression(text, [n for n in self.names if isinstance(n, str)])
+                if not expression.is_condition:
+                    raise ExpressionError("it is a number, and never true or false")
+                here = self._meets(self.columns(points), len(points), expression)
             except ExpressionError as error:
                 found.append(Problem("E-SPACE-009", f"constraint {text!r} cannot be read", str(error),
                                      f"space.constraints[{i}]",
                                      "Compare expressions of the parameters, for example 'm_zp > m_a + 125'."))  # fmt: skip
+                continue
+            met &= here
+            if points and not here.any():
+                found.append(Problem("E-SPACE-004", f"constraint {text!r} excludes every point",
+                                     f"none of {len(points)} points meets it", f"space.constraints[{i}]",
+                                     "Widen a range or loosen the constraint."))  # fmt: skip
+        if not found and points and not met.any():
+            found.append(Problem("E-SPACE-004", "the constraints together exclude every point",
+                                 f"none of {len(points)} points meets {' and '.join(self.constraints)}",
+                                 "space.constraints", "Widen a range or loosen a constraint."))  # fmt: skip
         return found
 
-    def _anything_allowed(self) -> bool:
+    def _probes(self) -> list[dict[str, Any]]:
+        """Points of the whole box: random ones, and its corners while they are few."""
         import numpy as np
 
-        if not self.constraints:
-            return True
         u = np.random.default_rng(0).random((4096, self.dimension))
-        corners = np.array(np.meshgrid(*[[0.0, 1.0]] * min(self.dimension, 12))).reshape(min(self.dimension, 12), -1).T
         if self.dimension <= 12:
-            u = np.vstack([u, corners])
-        return bool(self.allowed_unit(u).any())
+            u = np.vstack([u, np.array(np.meshgrid(*[[0.0, 1.0]] * self.dimension)).reshape(self.dimension, -1).T])
+        return self.from_unit(u)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Space:
@@ -268,7 +306,10 @@ class Space:
         import dataclasses
 
         return {
-            "parameters": {n: dataclasses.asdict(p) for n, p in self.parameters.items()},
+            "parameters": {
+                n: {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(p).items()}
+                for n, p in self.parameters.items()
+            },
             "constraints": list(self.constraints),
         }
 
@@ -304,7 +345,9 @@ class Space:
         """(n,) whether each point meets all constraints."""
         import numpy as np
 
-        return self._meets(self.columns(points), len(points)) if self.constraints else np.ones(len(points), bool)
+        if not (self.constraints and points):
+            return np.ones(len(points), bool)
+        return self._meets(self.columns(points), len(points), *self._expressions)
 
     def allowed_unit(self, u: NDArray[np.float64]) -> NDArray[np.bool_]:
         """(n,) whether each row of the unit cube, taken as the point it stands for, meets all constraints."""
@@ -312,13 +355,13 @@ class Space:
 
         return self.allowed(self.from_unit(u)) if self.constraints else np.ones(len(u), bool)
 
-    def _meets(self, columns: Mapping[str, NDArray[Any]], n: int) -> NDArray[np.bool_]:
+    @staticmethod
+    def _meets(columns: Mapping[str, NDArray[Any]], n: int, *expressions: Expression) -> NDArray[np.bool_]:
         import numpy as np
 
         met = np.ones(n, bool)
-        with np.errstate(all="ignore"):
-            for expression in self._expressions:
-                met &= np.broadcast_to(np.asarray(expression(columns), dtype=bool), (n,))
+        for expression in expressions if n else ():
+            met &= np.broadcast_to(np.asarray(expression(columns), dtype=bool), (n,))
         return met
 
     def point_problem(self, point: Mapping[str, Any]) -> str:

@@ -42,9 +42,9 @@ MET_EDGES = (150.0, 200.0, 350.0, 500.0)
 """Lower edges of the MET bins, GeV; the last bin is open."""
 MASS_WINDOW = (95.0, 145.0)
 """Window of the two b jets' mass, GeV."""
-BACKGROUND = (1450.0, 870.0, 96.0, 15.0)
-BACKGROUND_SIGMA = (70.0, 38.0, 8.0, 2.6)
-OBSERVED = (1421.0, 893.0, 104.0, 12.0)
+BACKGROUND = (8200.0, 2400.0, 150.0, 15.0)
+BACKGROUND_SIGMA = (900.0, 260.0, 20.0, 3.2)
+OBSERVED = (8050.0, 2480.0, 161.0, 12.0)
 """Events in each MET bin inside the mass window, invented: an excess in the third bin, a deficit in the last one."""
 
 SPACE = Space(m_zp=Real(400, 2800, unit="GeV"), m_a=Real(200, 1200, unit="GeV"), constraints=["m_zp > m_a + 125"])
@@ -67,7 +67,7 @@ def cross_section(m_zp: float, m_a: float) -> float:
     """
     from math import exp
 
-    production = 40.0 * (1000.0 / m_zp) ** 2 * exp(-(m_zp - 1000.0) / 600.0)
+    production = 7.0 * exp(-(m_zp - 1000.0) / 700.0)
     invisible = 1.0 / (1.0 + 3.0 / (1.0 + exp(-(m_a - 450.0) / 90.0)))
     return production * float(velocity(m_zp, m_a)) ** 3 * invisible
 

@@ -15,7 +15,7 @@ from idds_core.ports import Command, Failure, JobReport, JobSpec, ReportState, U
 from idds_core.runner.folder import PROTOCOL, read_checked, read_json
 from idds_core.states import FailureClass
 
-__all__ = ["garbled", "lost", "read_end", "read_owner", "write_job"]
+__all__ = ["garbled", "job_text", "lost", "read_end", "read_owner", "write_job"]
 
 _DONE_LIMIT = 1_000_000
 _OWNER_LIMIT = 10_000
@@ -38,8 +38,8 @@ def garbled(message: str) -> JobReport:
     return lost(message, "E-JOB-DONE")
 
 
-def write_job(spec: JobSpec, payload: Command) -> None:
-    """Write ``job.json``; a reader sees the whole of it or nothing. Raises OSError, TypeError, ValueError."""
+def job_text(spec: JobSpec, payload: Command) -> str:
+    """What ``job.json`` is to hold. Raises TypeError or ValueError for what is not JSON."""
     job = {
         "protocol": PROTOCOL,
         "key": spec.key,
@@ -56,11 +56,15 @@ def write_job(spec: JobSpec, payload: Command) -> None:
         "seed": spec.seed,
         "parameters": dict(spec.parameters),
     }
-    text = json.dumps(job)
-    os.makedirs(spec.folder, exist_ok=True)
-    temporary = Path(spec.folder, ".job.json.tmp")
+    return json.dumps(job)
+
+
+def write_job(folder: str, text: str) -> None:
+    """Write ``job.json``; a reader sees the whole of it or nothing. Raises OSError."""
+    os.makedirs(folder, exist_ok=True)
+    temporary = Path(folder, ".job.json.tmp")
     temporary.write_text(text, encoding="utf-8")
-    temporary.rename(Path(spec.folder, "job.json"))
+    temporary.rename(Path(folder, "job.json"))
 
 
 def read_owner(folder: str) -> Mapping[str, Any] | None:

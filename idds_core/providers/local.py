@@ -143,7 +143,7 @@ class LocalProvider:
     def forget(self, handles: Sequence[str]) -> None:
         """Drop what is known of jobs that have ended."""
         for handle in handles:
-            job = self._jobs.get(handle)
+            job = self._job(handle)
             if job is not None and not job.report.state.ended:
                 continue
             self._jobs.pop(handle, None)
@@ -212,6 +212,9 @@ def _objection(spec: JobSpec) -> str:
         return "" if ":" in spec.payload.reference else f"reference {spec.payload.reference!r} is not module:function"
     if not isinstance(spec.payload, Command):
         return f"a {type(spec.payload).__name__} cannot run here"
+    texts = (*spec.payload.argv, *spec.payload.env, *spec.payload.env.values(), *spec.payload.outputs.values())
+    if not all(isinstance(text, str) for text in texts):
+        return "argv, env and outputs must be text"
     return "" if spec.payload.argv else "the command line is empty"
 
 

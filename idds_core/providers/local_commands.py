@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import idds_core.runner
-from idds_core.ports import Command, JobReport, ReportState
+from idds_core.ports import JobReport, ReportState
 from idds_core.providers.attempt_folder import lost, read_end, read_owner, write_job
 from idds_core.providers.local_job import CANCELLED, RUNNING, LocalJob
 from idds_core.providers.local_worker import spawn
@@ -100,12 +100,10 @@ class CommandRunners:
     def start(self, job: LocalJob) -> None:
         """Register the job and start its runner; or find that an earlier engine did."""
         job.report = RUNNING
-        if job.spec is None or not isinstance(job.spec.payload, Command):
-            raise TypeError("not a command")
         try:
             if os.path.lexists(os.path.join(job.folder, "claim")) and self._resume(job):
                 return
-            write_job(job.spec, job.spec.payload)
+            write_job(job.folder, job.frame)
             self.registry.add(job.key, job.folder)
             pid = self._spawn(job.folder)
         except OSError as error:
@@ -209,7 +207,8 @@ class CommandRunners:
         """The runner is gone, so that what is in the folder now is all that will ever be."""
         report = read_end(job.folder, job.key, job.digest, job.output_limit)
         if report is None:
-            self._end_orphans(job)
+            # The payload may live on, and the number of its session may belong to others: its mark decides.
+            processes.end_marked(f"IDDS_KEY={job.key}")
         if job.cancelled and (report is None or report.state is ReportState.LOST):
             report = CANCELLED  # the signal came before the runner could listen
         if report is None:
@@ -218,21 +217,6 @@ class CommandRunners:
             else:
                 report = lost("the runner ended without a word")
         self._ended(job, report)
-
-    @staticmethod
-    def _end_orphans(job: LocalJob) -> None:
-        """End the payload of a dead runner. Its session's number may belong to others by now: the mark decides."""
-        try:
-            pid = read_json(os.path.join(job.folder, "claim", "payload.json"), 1000)["pid"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return
-        if type(pid) is not int or pid <= 1:
-            return
-        for member in processes.marked(pid, f"IDDS_KEY={job.key}"):
-            try:
-                os.kill(member, signal.SIGKILL)
-            except OSError:
-                continue
 
     def cancel(self, job: LocalJob) -> None:
         """Tell the runner to end its payload: the wish is written down first, the signal makes it quick."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from idds_core.ports import Command, Function, JobReport, JobSpec, ReportState
+from idds_core.providers.attempt_folder import job_text
 from idds_core.runner.frames import dumps
 
 if TYPE_CHECKING:
@@ -19,17 +19,19 @@ CANCELLED = JobReport(ReportState.CANCELLED)
 
 
 class LocalJob:
-    """One job. `report` is replaced as a whole, so that it may be read without a lock."""
+    """One job. `report` is replaced as a whole, so that it may be read without a lock.
+
+    `frame` is what the worker or the runner gets, until the job has ended; `reference` tells equal functions.
+    """
 
     __slots__ = ("cancelled", "cores", "digest", "folder", "frame", "is_command", "key", "log_limit", "memory",
-                 "output_limit", "reference", "report", "spec", "walltime", "worker")  # fmt: skip
+                 "output_limit", "reference", "report", "walltime", "worker")  # fmt: skip
 
     def __init__(self, key: str, folder: str, digest: str, cores: int, output_limit: int) -> None:
         self.key, self.folder, self.digest, self.cores, self.output_limit = key, folder, digest, cores, output_limit
         self.report = QUEUED
         self.cancelled = False
         self.is_command = True
-        self.spec: JobSpec | None = None
         self.frame = self.reference = ""
         self.memory: int | None = None
         self.walltime = float("inf")
@@ -46,8 +48,7 @@ class LocalJob:
             job.reference = f"{spec.payload.bundle}:{spec.payload.reference}"
             job.frame = encoded(spec, spec.payload)
         else:
-            json.dumps((list(spec.payload.argv), dict(spec.parameters)))
-            job.spec = spec
+            job.frame = job_text(spec, spec.payload)
         return job
 
 

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from idds_core.ports import JobReport
+from idds_core.ports import JobReport, ReportState
 from idds_core.providers.local_commands import CommandRunners, Registry
 from idds_core.providers.local_job import CANCELLED, QUEUED, LocalJob
 from idds_core.providers.local_pool import WorkerPool
@@ -45,6 +45,7 @@ class LocalLoop:
         self._news = False
         self._closing = False
         self._nudged = False
+        self._cancelling = False
         self.pool = WorkerPool(root / "workers", slots, store_id, clock, self._watch, self._ended, self._requeue)
         self.commands = CommandRunners(registry, clock, self._watch, self._ended)
         self._thread = threading.Thread(target=self._run, name="idds-local", daemon=True)
@@ -123,12 +124,13 @@ class LocalLoop:
 
     def _ended(self, job: LocalJob, report: JobReport) -> None:
         job.report = report
-        job.spec, job.frame = None, ""
+        job.frame = ""
         self._news = True
 
     def _requeue(self, jobs: Sequence[LocalJob]) -> None:
         for job in reversed(jobs):
             job.report = QUEUED
+            self._cancelling |= job.cancelled
             self._queue.appendleft(job)
 
     def _read_inbox(self) -> None:
@@ -141,13 +143,15 @@ class LocalLoop:
                 self.commands.adopt(job)
             elif job.report.state.ended:
                 continue
+            elif job.report.state is ReportState.QUEUED and job.worker is None:
+                self._cancelling = True
             elif job.is_command:
                 self.commands.cancel(job)
             else:
                 self.pool.cancel(job)
 
     def _dispatch(self) -> None:
-        if any(job.cancelled for job in self._queue):
+        if self._cancelling:
             self._drop_cancelled()
         while self._queue:
             job = self._queue[0]
@@ -162,6 +166,7 @@ class LocalLoop:
                 return
 
     def _drop_cancelled(self) -> None:
+        self._cancelling = False
         kept: deque[LocalJob] = deque()
         for job in self._queue:
             if job.cancelled:

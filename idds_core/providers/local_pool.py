@@ -93,6 +93,7 @@ class WorkerPool:
         self._pace: dict[str, float] = {}
         self._count = 0
         self._start_failures = 0
+        self._start_error = ""
         self._next_start = 0.0
         self._next_tick = 0.0
 
@@ -108,7 +109,7 @@ class WorkerPool:
         fast = first.cores == 1 and self._pace.get(first.reference, 1.0) < _FAST
         worker = self._idle(first) if first.cores <= free else self._running_low() if fast else None
         if worker is None:
-            return False
+            return self._give_up_first(queue)
         count = self._share(first, queue, free, worker) if fast else 1
         jobs = [queue.popleft()]
         while len(jobs) < count and queue and queue[0].reference == first.reference and not queue[0].cancelled:
@@ -156,13 +157,23 @@ class WorkerPool:
         self._count += 1
         try:
             worker = WorkerProcess(self.root, f"{os.getpid()}-{self._count}", self.store_id)
-        except OSError:
+        except OSError as error:
             self._put_off()
+            self._start_error = str(error)
             return None
         self.workers.append(worker)
         self._watch(worker.data.fileno(), lambda: self._on_data(worker), False)
         self._watch(worker.pidfd, lambda: self._on_end(worker), False)
         return worker
+
+    def _give_up_first(self, queue: deque[LocalJob]) -> bool:
+        """When not even a process can be made, a job is given up for every try that failed, rather than none ever."""
+        if not self._start_error or self._start_failures < _START_FAILURES or self.workers:
+            return False
+        report = lost(f"workers do not start: {self._start_error}")
+        self._start_error = ""
+        self._ended(queue.popleft(), report)
+        return True
 
     def _put_off(self) -> None:
         self._start_failures += 1

@@ -76,16 +76,29 @@ class WorkerProcess:
         data.close()
         control.close()
         os.close(life)
+        self.pid = 0
         try:
             self.pid = self._spawn(folder, fds)
+            self.pidfd = os.pidfd_open(self.pid)
+        except OSError:
+            self._abandon()
+            raise
         finally:
             for fd in fds:
                 os.close(fd)
-        self.pidfd = os.pidfd_open(self.pid)
         self.data.setblocking(False)
         self._control.setblocking(False)
         note = {"store": store_id, "worker": processes.identity(self.pid), "engine": processes.identity(os.getpid())}
-        self._note.write_text(json.dumps(note), encoding="utf-8")
+        with contextlib.suppress(OSError):  # on a full disk the worker still dies with us, by its pipe
+            self._note.write_text(json.dumps(note), encoding="utf-8")
+
+    def _abandon(self) -> None:
+        self.data.close()
+        self._control.close()
+        os.close(self._life)
+        if self.pid:
+            processes.end_session(self.pid)
+            os.waitpid(self.pid, 0)
 
     def _spawn(self, folder: Path, fds: list[int]) -> int:
         env = {**os.environ, **{f"{name}_NUM_THREADS": "1" for name in _THREADS}}

@@ -5,11 +5,9 @@ exist by writing ``{"infeasible": "<reason>"}`` there and ending with exit code 
 """
 
 # Text paths: the import of pathlib is a third of a short command's overhead
-# ruff: noqa: PTH123
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -117,14 +115,9 @@ class Attempt:
     def _run(self) -> None:
         job, folder = self.job, self.folder
         write_json(folder.path, "params.json", job.get("parameters", {}), durable=False)
+        # The key in the environment is also the mark by which a payload is found whose runner was killed.
         env = {**os.environ, **job.get("env", {}), "IDDS_KEY": job["key"], "IDDS_SEED": str(job.get("seed", 0))}
-
-        def started(pid: int) -> None:
-            # Whoever finds the runner dead must be able to end the payload.
-            with open(folder.file("claim", "payload.json"), "w", encoding="utf-8") as file:
-                json.dump({"pid": pid}, file)
-
-        self.payload.run(list(job["argv"]), env, folder.path, started)
+        self.payload.run(list(job["argv"]), env, folder.path)
 
     def _failure(self) -> dict[str, Any] | None:
         """The failure that the payload's own end tells."""

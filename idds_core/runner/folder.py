@@ -2,7 +2,7 @@
 
 ====================  =================================================================================================
 ``job.json``          what to run; written by the provider
-``claim/``            made with mkdir by the runner that won; ``runner.json`` and ``payload.json`` say who runs
+``claim/``            made with mkdir by the runner that won; its ``runner.json`` says who that is
 ``params.json``       values of the point and of the definition
 ``log``               standard output and error of the payload, head and tail
 ``cancel``            the wish that the payload be ended; written by the provider
@@ -24,10 +24,21 @@ import os
 import stat
 from typing import Any
 
-__all__ = ["PROTOCOL", "Folder", "OutputError", "describe_file", "disk_full", "read_checked", "read_json", "write_json"]
+__all__ = [
+    "FULL",
+    "PROTOCOL",
+    "Folder",
+    "OutputError",
+    "describe_file",
+    "disk_full",
+    "read_checked",
+    "read_json",
+    "write_json",
+]
 
 PROTOCOL = 1
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+#: Error numbers of a full disk.
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class OutputError(Exception):
@@ -46,10 +57,11 @@ def read_json(path: str, limit: int) -> Any:
 def read_checked(path: str, limit: int) -> tuple[Any, str]:
     """The JSON in a file of at most `limit` bytes, and the sha256 of the file. Raises as :func:`read_json`."""
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    info = os.fstat(fd)
+    if not stat.S_ISREG(info.st_mode):
+        os.close(fd)
+        raise ValueError("not a regular file")
     with open(fd, "rb") as file:
-        info = os.fstat(fd)
-        if not stat.S_ISREG(info.st_mode):
-            raise ValueError("not a regular file")
         if info.st_size > limit:
             raise ValueError(f"{info.st_size} bytes, {limit} are allowed")
         data = file.read(limit + 1)
@@ -97,9 +109,10 @@ def describe_file(path: str, shown: str) -> dict[str, Any]:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise OutputError("E-JOB-OUTPUT", f"{shown}: {error.strerror}") from None
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OutputError("E-JOB-OUTPUT", f"{shown}: not a regular file")
     with open(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OutputError("E-JOB-OUTPUT", f"{shown}: not a regular file")
         digest, size = hashlib.sha256(), 0
         while chunk := file.read(1 << 20):
             digest.update(chunk)
@@ -109,7 +122,7 @@ def describe_file(path: str, shown: str) -> dict[str, Any]:
 
 def disk_full(error: OSError | None, folder: str) -> bool:
     """Whether an error says so, or the folder's file system has next to nothing left."""
-    if error is not None and error.errno in _FULL:
+    if error is not None and error.errno in FULL:
         return True
     try:
         space = os.statvfs(folder)

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from idds_core.runner.context import Context, File, Infeasible
-from idds_core.runner.failures import FATAL, USER, failure
-from idds_core.runner.folder import OutputError, describe_file
+from idds_core.runner.failures import FATAL, INFRA, USER, failure
+from idds_core.runner.folder import FULL, OutputError, describe_file
 from idds_core.runner.frames import dumps
 
 __all__ = ["Functions", "answer_of"]
@@ -150,6 +150,8 @@ def _raised(error: BaseException, bundle: str) -> dict[str, Any]:
     except Exception:  # noqa: BLE001 -- __str__ is the user's too
         text = "(it cannot be shown)"
     kind = type(error).__name__
+    if isinstance(error, OSError) and error.errno in FULL:
+        return failure(INFRA, "E-JOB-DISK", f"{kind}: {text}")
     # The place is exact: a line number must not be normalised away.
     found = failure(USER, "E-JOB-RAISED", f"{kind}: {text}" if text else kind, kind)
     found["signature"] += f"|{where}" if where else ""

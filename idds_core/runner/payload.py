@@ -106,8 +106,8 @@ class Payload:
         if number != signal.SIGCHLD:
             self.limits.told = True
 
-    def run(self, argv: list[str], env: dict[str, str], cwd: str, started: Any) -> None:
-        """Run it; `started` is called with the process id. Raises StartError."""
+    def run(self, argv: list[str], env: dict[str, str], cwd: str) -> None:
+        """Run it. Raises StartError."""
         source, output = os.pipe()
         begin = time.monotonic()
         try:
@@ -115,7 +115,6 @@ class Payload:
         finally:
             os.close(output)
         self.limits.begin(self.pid, begin)
-        started(self.pid)
         os.set_blocking(source, False)
         self._attend(source)
         self.wall_s = time.monotonic() - begin

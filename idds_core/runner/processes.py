@@ -12,7 +12,8 @@ import socket
 import time
 from typing import Any
 
-__all__ = ["Session", "alive", "end_session", "identity", "marked", "sessions", "start_time"]
+__all__ = ["Session", "alive", "end_marked", "end_session", "identity", "marked", "sessions", "signal_session",
+    "start_time"]  # fmt: skip
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -119,14 +120,28 @@ def end_session(session: int, rounds: int = 50) -> bool:
     return False
 
 
-def marked(session: int, mark: str) -> list[int]:
-    """Processes of the session that were started with ``mark`` (NAME=value) in their environment."""
+def marked(mark: str) -> list[int]:
+    """Processes that were started with ``mark`` (NAME=value) in their environment, as far as we may see it."""
     found = []
-    for pid in sessions({session})[session].pids:
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
         try:
-            with open(f"/proc/{pid}/environ", "rb") as file:
+            with open(f"/proc/{entry}/environ", "rb") as file:
                 if mark.encode() in file.read().split(b"\0"):
-                    found.append(pid)
+                    found.append(int(entry))
         except OSError:
             continue
     return found
+
+
+def end_marked(mark: str, rounds: int = 50) -> bool:
+    """Kill the processes with the mark until nobody is left. Returns whether nobody is."""
+    for _ in range(rounds):
+        pids = marked(mark)
+        if not pids:
+            return True
+        for pid in pids:
+            _signal(pid, signal.SIGKILL)
+        time.sleep(0.002)
+    return False

@@ -125,16 +125,16 @@ class Database:
         if connection.in_transaction():
             yield connection
             return
-        self._deltas.clear()
         raw: Any = connection.connection.dbapi_connection
         before = raw.total_changes
-        with connection.begin():
-            yield connection
-            if self._deltas:
+        try:
+            with connection.begin():
+                yield connection
                 rows = [{"loop_id": i, "name": n, "delta": d} for (i, n), d in self._deltas.items() if d]
                 if rows:
                     connection.execute(sa.insert(tables.counter_delta), rows)
-                self._deltas.clear()
+        finally:
+            self._deltas.clear()
         self.commits += raw.total_changes > before
 
     @contextmanager

@@ -46,7 +46,7 @@ def test_the_quoted_error_of_the_yields_is_their_scatter() -> None:
     np.testing.assert_allclose(np.std(yields, axis=0), np.mean(errors, axis=0), rtol=0.25)
 
 
-@pytest.mark.parametrize("point", [(700.0, 300.0), (1300.0, 650.0), (2000.0, 300.0), (2500.0, 900.0)])
+@pytest.mark.parametrize("point", [(700.0, 250.0), (1250.0, 490.0), (2000.0, 300.0), (2500.0, 900.0)])
 def test_cls_agrees_with_the_closed_form(point: tuple[float, float], closed_form_cls: Cls) -> None:
     signal, _ = signal_at(*point)
     truth = closed_form_cls(signal, scan.BACKGROUND, scan.BACKGROUND_SIGMA, scan.OBSERVED)
@@ -62,8 +62,8 @@ def test_cls_goes_to_one_smoothly_as_the_signal_vanishes() -> None:
 
 
 def test_the_quoted_error_of_cls_is_its_scatter_over_seeds() -> None:
-    found = np.array([scan.cls(signal_at(1300.0, 650.0, seed)[0]) for seed in range(24)])
-    quoted = scan.limits(*signal_at(1300.0, 650.0))
+    found = np.array([scan.cls(signal_at(1250.0, 490.0, seed)[0]) for seed in range(24)])
+    quoted = scan.limits(*signal_at(1250.0, 490.0))
     for column, target in enumerate(("obs", "exp")):
         assert 0.6 < found[:, column].std() / quoted[f"{target}_sigma"] < 1.6
         assert 0.001 < quoted[target] < 0.2  # near the contour, where the error matters
@@ -74,14 +74,14 @@ def test_the_contour_lies_inside_the_plane() -> None:
         obs, exp = scan.cls(signal_at(m_zp, m_a)[0])
         return obs < 0.05, exp < 0.05
 
-    inside = [(600.0, 220.0), (1000.0, 400.0), (1500.0, 300.0), (1200.0, 550.0)]
-    outside = [(2750.0, 220.0), (2750.0, 1150.0), (1800.0, 1000.0), (1350.0, 1150.0), (800.0, 650.0), (480.0, 340.0)]
+    inside = [(950.0, 220.0), (1100.0, 350.0), (1500.0, 450.0), (2200.0, 250.0)]
+    outside = [(2750.0, 220.0), (2750.0, 1150.0), (1800.0, 1000.0), (1350.0, 1150.0), (800.0, 650.0), (700.0, 220.0)]
     assert [excluded(*p) for p in inside] == [(True, True)] * 4
     assert [excluded(*p) for p in outside] == [(False, False)] * 6
 
 
 def test_observed_and_expected_differ_and_the_sign_depends_on_the_bin() -> None:
-    soft, hard = scan.cls(signal_at(900.0, 500.0)[0]), scan.cls(signal_at(2300.0, 250.0)[0])
+    soft, hard = scan.cls(signal_at(900.0, 280.0)[0]), scan.cls(signal_at(2300.0, 250.0)[0])
     assert soft[0] > soft[1]  # the excess at medium MET weakens the limit
     assert hard[0] < hard[1]  # the deficit at high MET strengthens it
 

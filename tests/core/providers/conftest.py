@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,13 +14,13 @@ collect_ignore = ["bundle"]
 def _ours() -> set[str]:
     """Sockets, pipes and process descriptors of this process."""
     found = set()
-    for fd in os.listdir("/proc/self/fd"):
+    for fd in Path("/proc/self/fd").iterdir():
         try:
-            target = os.readlink(f"/proc/self/fd/{fd}")
+            target = str(fd.readlink())
         except FileNotFoundError:
             continue
         if target.startswith(("socket:", "pipe:", "anon_inode:")):
-            found.add(target + fd)
+            found.add(target + fd.name)
     return found
 
 

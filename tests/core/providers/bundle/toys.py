@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import helper
+import helper  # type: ignore[import-not-found]  # of the bundle
 import numpy as np
 
 from idds_core.runner.context import Context, File, Infeasible
@@ -52,7 +52,8 @@ def not_finite() -> dict[str, float]:
 
 
 def not_json(kind: str) -> dict[Any, Any]:
-    return {"object": {"bad": object()}, "array": {"bad": np.zeros(3)}, "key": {1: 2.0}}[kind]
+    made: dict[str, dict[Any, Any]] = {"object": {"bad": object()}, "array": {"bad": np.zeros(3)}, "key": {1: 2.0}}
+    return made[kind]
 
 
 def circular() -> dict[str, Any]:
@@ -163,7 +164,7 @@ def null_pointer() -> None:
 
 def closes_streams() -> dict[str, float]:
     sys.stdout.close()
-    sys.stderr = None  # type: ignore[assignment]
+    sys.stderr = None
     for fd in (0, 1, 2):
         os.close(fd)
     return {"y": 1.0}

@@ -1,0 +1,115 @@
+"""A loop, a point and a job as JSON documents; what ``show --json`` prints."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from idds_agents.report.reading import LoopView
+from idds_core.history import Point
+from idds_core.states import AttemptState
+from idds_core.store import Attempt, Iteration, Job, Store
+
+__all__ = ["attempt_document", "failures", "job_document", "job_path", "loop_document", "point_document"]
+
+
+def loop_document(view: LoopView, store: Store) -> dict[str, Any]:
+    """A loop: state, reason, counts, digest, verdicts and failed attempts."""
+    failed = store.jobs.failed_attempts(view.record.id)
+    classes, codes = failures(failed)
+    return {
+        "path": view.path,
+        "workflow": view.workflow.path,
+        "state": str(view.record.state),
+        "wish": str(view.record.wish),
+        "reason": view.record.reason,
+        "workflow_state": str(view.workflow.state),
+        "evaluations": view.evaluations,
+        "iterations": len(view.iterations),
+        "points": view.points_by_state,
+        "failures": classes,
+        "failures_by_code": codes,
+        "digest": view.history.digest,
+        "seed": view.workflow.seed,
+        "targets": list(view.plan.loop.targets),
+        "core_hours": view.core_hours,
+        "elapsed_s": view.elapsed_s,
+        "workdir": str(store.path.parent),
+        "verdicts": [iteration_document(i) for i in view.iterations],
+        "failed_attempts": [attempt_document(a, store.path.parent) for a in failed],
+    }
+
+
+def failures(attempts: Sequence[Attempt]) -> tuple[dict[str, int], dict[str, int]]:
+    """Number of failed attempts by class, and by code."""
+    classes = Counter(a.failure_class or "INFRA" for a in attempts)
+    codes = Counter(a.failure_code or "E-JOB-UNKNOWN" for a in attempts)
+    return dict(sorted(classes.items())), dict(sorted(codes.items()))
+
+
+def iteration_document(iteration: Iteration) -> dict[str, Any]:
+    """An iteration: the decision record."""
+    return {
+        "iteration": iteration.number,
+        "asked": iteration.asked,
+        "proposed": iteration.proposed,
+        "closed": iteration.closed is not None,
+        "verdict": iteration.verdict,
+        "reason": iteration.verdict_reason,
+        "elapsed_s": iteration.elapsed_s,
+        "core_hours": iteration.core_hours,
+        "diagnostics": dict(iteration.diagnostics),
+    }
+
+
+def job_path(loop: str, job: Job) -> str:
+    """The path of a job."""
+    return f"{loop}/it/{job.iteration}/p/{job.point}/{job.step}/job/{job.chunk}"
+
+
+def point_document(loop: str, point: Point, jobs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """A point: its parameters, what was measured, its jobs."""
+    return {
+        "path": f"{loop}/it/{point.iteration}/p/{point.number}",
+        "number": point.number,
+        "iteration": point.iteration,
+        "state": str(point.state),
+        "parameters": dict(point.parameters),
+        "observation": point.observation.to_json() if point.observation else None,
+        "failure_class": point.failure_class,
+        "jobs": list(jobs),
+    }
+
+
+def job_document(loop: str, job: Job, attempts: Sequence[Attempt], workdir: Path) -> dict[str, Any]:
+    """A job with its attempts."""
+    return {
+        "path": job_path(loop, job),
+        "step": job.step,
+        "state": job.state,
+        "reason": job.reason,
+        "not_before": job.not_before or None,
+        "attempts": [attempt_document(a, workdir) for a in attempts],
+    }
+
+
+def attempt_document(attempt: Attempt, workdir: Path) -> dict[str, Any]:
+    """An attempt: where it ran, how it ended, where its log is."""
+    log = workdir / attempt.path / "log"
+    ok = attempt.state is AttemptState.SUCCEEDED
+    return {
+        "path": attempt.path,
+        "state": str(attempt.state),
+        "class": attempt.failure_class,
+        "code": attempt.failure_code,
+        "message": "" if ok else attempt.reason,
+        "provider": attempt.provider,
+        "created": attempt.created,
+        "ended": attempt.ended,
+        "wall_s": attempt.wall_s,
+        "cpu_s": attempt.cpu_s,
+        "max_rss": attempt.max_rss,
+        "log": str(log) if log.exists() else None,
+    }

@@ -1,0 +1,78 @@
+"""The contour as files: CSV of the lines, JSON with everything that is known, and how a file is written whole."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from idds_agents.report.reading import LoopView
+from idds_agents.report.surface import Surface, levels_of
+
+__all__ = ["contour_csv", "contour_json", "write_products", "write_whole"]
+
+
+def contour_csv(surface: Surface) -> str:
+    """Lines as CSV: ``target,curve,segment,<x>,<y>``, numbers at 10 significant digits."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["target", "curve", "segment", surface.x.name, surface.y.name])
+    for line in surface.all_lines():
+        for x, y in line.points.tolist():
+            writer.writerow([line.target, line.curve, line.segment, f"{x:.10g}", f"{y:.10g}"])
+    return text.getvalue()
+
+
+def contour_document(view: LoopView, surface: Surface) -> dict[str, Any]:
+    """The contour with what it was made from."""
+    space = view.plan.loop.space
+    return {
+        "protocol": 1,
+        "loop": view.path,
+        "parameters": {name: {"unit": p.unit, "kind": p.kind} for name, p in space.parameters.items()},
+        "constraints": list(space.constraints),
+        "targets": list(view.plan.loop.targets),
+        "level": levels_of(view),
+        "state": str(view.record.state),
+        "reason": view.record.reason,
+        "digest": view.history.digest,
+        "seed": view.workflow.seed,
+        "evaluations": view.evaluations,
+        "lines": [
+            {"target": line.target, "curve": line.curve, "segment": line.segment, "points": line.points.tolist()}
+            for line in surface.all_lines()
+        ],
+        "points": [p.to_json() for p in view.history.points],
+    }
+
+
+def contour_json(view: LoopView, surface: Surface) -> str:
+    """The contour and all points as JSON."""
+    return json.dumps(contour_document(view, surface), indent=1, allow_nan=False) + "\n"
+
+
+def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a file beside `path`, then put it in its place: nobody ever sees half a file."""
+    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        write(partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_products(view: LoopView, surface: Surface, folder: Path) -> list[Path]:
+    """``contour.csv``, ``.json``, ``.png`` and ``.svg`` of a two-dimensional loop; returns what was written."""
+    from idds_agents.report.plot import draw_surface, save
+
+    texts = {"contour.csv": contour_csv(surface), "contour.json": contour_json(view, surface)}
+    for name, text in texts.items():
+        write_whole(folder / name, lambda path, text=text: path.write_text(text, encoding="utf-8"))  # type: ignore[misc]
+    figure = draw_surface(view, surface)
+    for name in ("contour.png", "contour.svg"):
+        save(figure, folder / name)
+    return [folder / name for name in (*texts, "contour.png", "contour.svg")]

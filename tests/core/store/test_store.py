@@ -1,0 +1,304 @@
+"""The store keeps its promises: one door, compare-and-set, one result, nothing half."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from idds_core.errors import IddsError, StoreError
+from idds_core.ports import Failure
+from idds_core.states import AttemptState, FailureClass, JobState, PointState, Wish
+from idds_core.store import Claim, Outcome, OwnerLock, Store, open_store
+from idds_core.store.tables import metadata
+from idds_core.testing.fakes import ManualClock
+from tests.world import toy
+
+RESULT = '{"values":{"z":1.0},"files":{}}'
+OBSERVATION = '{"values":{"z":1.0},"sigmas":{},"extras":{}}'
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def store(tmp_path: Path, clock: ManualClock) -> Iterator[Store]:
+    opened = open_store(tmp_path / "idds.db", clock=clock)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def loop_id(store: Store) -> int:
+    """A loop with one iteration of four points."""
+    definition = toy()
+    workflow = store.workflows.add(definition, "bundle", 7)
+    loop = store.workflows.loops(workflow.id)[0]
+    points = [{"x": i / 4, "y": 0.5} for i in range(4)]
+    store.iterations.add(loop.id, definition.workflow.loops[0], 1, points, 4, 1)
+    return loop.id
+
+
+def claim(store: Store, loop_id: int, limit: int = 10, owner: str = "me") -> list[Claim]:
+    return store.jobs.claim({loop_id: "toy/toy"}, limit, "local", owner, 60, lambda job, n: f"k-{job}-{n}")
+
+
+def done(claimed: Claim, *, last: bool = False) -> Outcome:
+    end = (PointState.MEASURED, RESULT, OBSERVATION) if last else (None, RESULT, None)
+    return Outcome(claimed, AttemptState.SUCCEEDED, JobState.DONE, *end)
+
+
+def violations(store: Store) -> dict[str, list[str]]:
+    store.audit.seal()
+    return {name: found for name, found in store.audit.verify().items() if found}
+
+
+def test_the_migrations_make_exactly_the_tables_of_the_code(store: Store) -> None:
+    engine = sa.create_engine(f"sqlite:///{store.path}")
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+    engine.dispose()
+
+
+def test_a_store_keeps_its_random_id(store: Store) -> None:
+    again = open_store(store.path)
+    assert again.id == store.id
+    assert len(store.id) == 8
+    again.close()
+
+
+def test_a_claim_writes_running_jobs_and_intents(store: Store, loop_id: int) -> None:
+    claims = claim(store, loop_id, 3)
+    assert [c.point for c in claims] == [1, 2, 3]
+    assert {c.attempt.state for c in claims} == {AttemptState.INTENT}
+    assert claims[0].attempt.path == "toy/toy/it/1/p/1/make/job/0/a/1"
+    assert [j.state for j in store.jobs.all(loop_id) if j.step == "make"] == ["running"] * 3 + ["ready"]
+    assert violations(store) == {}
+
+
+def test_two_claims_never_take_the_same_job(store: Store, loop_id: int) -> None:
+    first, second = claim(store, loop_id, 3), claim(store, loop_id, 3, "other")
+    assert {c.job_id for c in first}.isdisjoint({c.job_id for c in second})
+    assert claim(store, loop_id) == []
+
+
+def test_a_job_in_back_off_is_not_claimed_before_its_time(store: Store, loop_id: int, clock: ManualClock) -> None:
+    (claimed,) = claim(store, loop_id, 1)
+    lost = Outcome(claimed, AttemptState.LOST, JobState.READY, not_before=clock() + 30)
+    store.jobs.finish([lost], "me")
+    assert claimed.job_id not in {c.job_id for c in claim(store, loop_id)}
+    assert store.jobs.next_ready_at([loop_id]) == clock() + 30
+    clock.advance(30)
+    assert [c.job_id for c in claim(store, loop_id)] == [claimed.job_id]
+
+
+def test_a_move_from_another_state_is_a_quiet_no_op(store: Store, loop_id: int) -> None:
+    (claimed,) = claim(store, loop_id, 1)
+    store.jobs.submitted({claimed.attempt.id: "h"}, "me")
+    before = len(store.audit.events(limit=10_000))
+    store.jobs.submitted({claimed.attempt.id: "other"}, "me")
+    assert store.jobs.attempts([claimed.job_id])[0].handle == "h"
+    store.audit.seal()
+    assert [e.new for e in store.audit.events(before)].count("submitted") == 1
+
+
+def test_an_illegal_move_is_refused(store: Store, loop_id: int) -> None:
+    loop = store.workflows.loop(loop_id)
+    with pytest.raises(IddsError, match="E-STORE-010"):
+        store.workflows.move_loop(loop, "waiting", "", "me")  # type: ignore[arg-type]
+
+
+def test_a_result_counts_once_and_what_comes_later_is_kept_aside(store: Store, loop_id: int) -> None:
+    (claimed,) = claim(store, loop_id, 1)
+    assert store.jobs.finish([done(claimed)], "me") != []
+    assert store.jobs.finish([done(claimed)], "me") == []
+    with sqlite3.connect(store.path) as raw:
+        assert raw.execute("SELECT count(*) FROM result").fetchone() == (1,)
+        assert raw.execute("SELECT attempt_id FROM late_result").fetchall() == [(claimed.attempt.id,)]
+    raw.close()
+    assert violations(store) == {}
+
+
+def test_the_next_step_is_released_for_its_own_point_only(store: Store, loop_id: int) -> None:
+    claims = claim(store, loop_id)
+    store.jobs.finish([done(claims[2])], "me")
+    assert store.jobs.release("conductor") == 1
+    (ready,) = claim(store, loop_id)
+    assert (ready.point, ready.step) == (3, "measure")
+    assert ready.upstream == (("make", {"values": {"z": 1.0}, "files": {}}),)
+
+
+def test_a_failed_point_cancels_its_waiting_jobs(store: Store, loop_id: int) -> None:
+    (claimed,) = claim(store, loop_id, 1)
+    wrong = Failure(FailureClass.USER, "E-JOB-EXIT", "exit code 1", "exit 1")
+    store.jobs.finish([Outcome(claimed, AttemptState.FAILED, JobState.FAILED, PointState.FAILED, failure=wrong)], "me")
+    assert [j.state for j in store.jobs.all(loop_id, point=1)] == ["FAILED", "CANCELLED"]
+    assert store.iterations.points(loop_id)[0].failure_class == "USER"
+    assert violations(store) == {}
+
+
+def test_a_transaction_that_fails_leaves_nothing(store: Store, loop_id: int) -> None:
+    class Death(Exception):
+        pass
+
+    commits = store.commits
+    with pytest.raises(Death), store.transaction():
+        claim(store, loop_id)
+        raise Death
+    assert store.commits == commits
+    assert {j.state for j in store.jobs.all(loop_id)} == {"ready", "waiting"}
+    assert store.counters(loop_id).get("attempts", 0) == 0
+
+
+def test_many_moves_share_one_commit(store: Store, loop_id: int) -> None:
+    commits = store.commits
+    with store.transaction():
+        claims = claim(store, loop_id)
+        store.jobs.submitted({c.attempt.id: "h" for c in claims}, "me")
+        store.jobs.release("conductor")
+    assert store.commits == commits + 1
+
+
+def test_reading_costs_no_commit(store: Store, loop_id: int) -> None:
+    commits = store.commits
+    store.jobs.all(loop_id)
+    store.counters(loop_id)
+    with store.transaction():
+        store.jobs.release("conductor")
+    assert store.commits == commits
+
+
+def test_counters_are_folded_by_the_sealer_and_stay_the_same(store: Store, loop_id: int) -> None:
+    claim(store, loop_id, 2)
+    before = store.counters(loop_id)
+    assert before["points"] == 4
+    assert before["attempts"] == 2
+    store.audit.seal()
+    assert store.counters(loop_id) == before
+    with sqlite3.connect(store.path) as raw:
+        assert raw.execute("SELECT count(*) FROM counter_delta").fetchone() == (0,)
+    raw.close()
+
+
+def test_seal_numbers_are_dense_and_in_order(store: Store, loop_id: int) -> None:
+    claim(store, loop_id, 2)
+    store.audit.seal()
+    claim(store, loop_id, 2)
+    store.audit.seal()
+    numbers = [e.seal_no for e in store.audit.events(limit=10_000)]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_an_iteration_closes_when_its_points_have_ended(store: Store, loop_id: int, clock: ManualClock) -> None:
+    assert store.iterations.close_finished(loop_id, clock()) == 0
+    for _ in range(2):
+        claims = claim(store, loop_id)
+        store.jobs.finish([done(c, last=c.step == "measure") for c in claims], "me")
+        store.jobs.release("conductor")
+    started = clock()
+    clock.advance(20)
+    assert store.iterations.close_finished(loop_id, started) == 1
+    last = store.iterations.last(loop_id)
+    assert last is not None
+    assert last.elapsed_s == 20
+    assert store.iterations.close_finished(loop_id, started) == 0
+    assert violations(store) == {}
+
+
+def test_commands_are_taken_once_and_answered(store: Store, loop_id: int) -> None:
+    workflow = store.workflows.loop(loop_id).workflow_id
+    number = store.workflows.command(workflow, "hold", "somebody")
+    (command,) = store.workflows.open_commands()
+    assert store.workflows.command_answer(number) is None
+    store.workflows.wish(workflow, Wish.HOLD)
+    store.workflows.answer(command, "held")
+    assert store.workflows.open_commands() == []
+    assert store.workflows.command_answer(number) == "held"
+    assert store.workflows.loop(loop_id).wish is Wish.HOLD
+
+
+def test_a_reader_sees_and_cannot_write(store: Store, loop_id: int) -> None:
+    reader = open_store(store.path, "read")
+    assert len(reader.iterations.points(loop_id)) == 4
+    with pytest.raises(StoreError, match="E-STORE-004"):
+        reader.workflows.command(1, "hold", "me")
+    reader.close()
+
+
+def test_a_second_engine_does_not_get_the_lock(tmp_path: Path) -> None:
+    first, second = OwnerLock(tmp_path / "lock"), OwnerLock(tmp_path / "lock")
+    assert first.acquire()
+    assert not second.acquire()
+    first.release()
+    assert second.acquire()
+    second.release()
+
+
+# ---------------------------------------------------------------------- what a disk does
+def test_a_missing_store_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"^E-STORE-006 .*no such file"):
+        open_store(tmp_path / "none.db", "read")
+
+
+@pytest.mark.parametrize("mode", ["read", "write"])
+def test_a_damaged_store_is_one_clear_line(tmp_path: Path, mode: str) -> None:
+    (tmp_path / "idds.db").write_bytes(b"this is no database, " * 500)
+    with pytest.raises(StoreError, match=r"^E-STORE-003 the database is damaged") as error:
+        open_store(tmp_path / "idds.db", mode)  # type: ignore[arg-type]
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_store_damaged_in_the_middle_is_one_clear_line(store: Store, loop_id: int) -> None:
+    path = store.path
+    store.close()
+    data = bytearray(path.read_bytes())
+    data[4096:-4096] = b"\xff" * (len(data) - 8192)
+    path.write_bytes(data)
+    with pytest.raises(StoreError, match="E-STORE-003"):
+        broken = open_store(path)
+        try:
+            broken.jobs.all(loop_id)
+        finally:
+            broken.close()
+
+
+def test_another_database_is_not_taken_for_a_store(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "idds.db") as raw:
+        raw.execute("CREATE TABLE accounts (id INTEGER)")
+    raw.close()
+    with pytest.raises(StoreError, match="E-STORE-008"):
+        open_store(tmp_path / "idds.db")
+
+
+def test_a_store_of_a_newer_version_is_refused(store: Store) -> None:
+    path = store.path
+    store.close()
+    with sqlite3.connect(path) as raw:
+        raw.execute("UPDATE alembic_version SET version_num = '9999'")
+    raw.close()
+    with pytest.raises(StoreError, match="E-STORE-009"):
+        open_store(path)
+
+
+def test_a_full_disk_is_one_clear_line_and_loses_nothing_acknowledged(store: Store, loop_id: int) -> None:
+    (claimed,) = claim(store, loop_id, 1)
+    store.jobs.finish([done(claimed)], "me")
+    definition = toy().workflow.loops[0]
+    with store.transaction() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+    store._db.connect().exec_driver_sql(f"PRAGMA max_page_count={pages + 2}")
+    store._db.connect().rollback()
+    points = [{"x": i / 5000, "y": 0.1} for i in range(5000)]
+    with pytest.raises(StoreError, match=r"E-STORE-002 the disk is full"):
+        store.iterations.add(loop_id, definition, 2, points, 5000, 5)
+    assert len(store.iterations.points(loop_id)) == 4
+    assert store.jobs.attempts([claimed.job_id])[0].state is AttemptState.SUCCEEDED
+    assert violations(store) == {}
