@@ -23,6 +23,15 @@ __all__ = ["Decision", "Iterations", "point_digest"]
 
 _COLUMNS = [tables.iteration.c[n] for n in ("id", "loop_id", "number", "asked", "proposed", "closed", "elapsed_s",
     "core_hours", "learner_state", "diagnostics", "verdict", "verdict_reason")]  # fmt: skip
+_OF_LOOP = tables.iteration.c.loop_id == sa.bindparam("loop")
+_ALL = sa.select(*_COLUMNS).where(_OF_LOOP).order_by(tables.iteration.c.number)
+_NEWEST = sa.select(*_COLUMNS).where(_OF_LOOP).order_by(tables.iteration.c.number.desc()).limit(1)
+_OPEN_POINT = sa.exists().where(
+    tables.point.c.loop_id == tables.iteration.c.loop_id,
+    tables.point.c.iteration == tables.iteration.c.number,
+    tables.point.c.state == sa.literal_column("'open'"),  # literal: the partial index must be seen to fit
+)
+_FINISHED = sa.select(tables.iteration.c.id).where(_OF_LOOP, tables.iteration.c.closed.is_(None), ~_OPEN_POINT)
 
 
 def point_digest(parameters: Mapping[str, Any]) -> str:
@@ -56,11 +65,8 @@ class Iterations:
         return self._read(loop_id, newest=False)
 
     def _read(self, loop_id: int, *, newest: bool) -> list[Iteration]:
-        number = tables.iteration.c.number
-        query = sa.select(*_COLUMNS).where(tables.iteration.c.loop_id == loop_id)
-        query = query.order_by(number.desc()).limit(1) if newest else query.order_by(number)
         with self._db.reading() as connection:
-            rows: list[Any] = list(connection.execute(query))
+            rows: list[Any] = list(connection.execute(_NEWEST if newest else _ALL, {"loop": loop_id}))
         return [
             Iteration(
                 **{
@@ -152,18 +158,15 @@ class Iterations:
 
     def close_finished(self, loop_id: int, started: float) -> int:
         """Close the iterations of a loop that have no open point; freeze elapsed time and core hours."""
-        i, p = tables.iteration.c, tables.point.c
-        open_points = sa.exists().where(p.loop_id == loop_id, p.iteration == i.number, p.state == PointState.OPEN)
         with self._db.transaction() as connection:
-            query = sa.select(i.id).where(i.loop_id == loop_id, i.closed.is_(None), ~open_points)
-            done = connection.execute(query).scalars().all()
+            done = connection.execute(_FINISHED, {"loop": loop_id}).scalars().all()
             if not done:
                 return 0
             now = self._db.now()
             used = self._db.counters(loop_id).get("core_ms", 0)
             connection.execute(
                 sa.update(tables.iteration)
-                .where(i.id.in_(done))
+                .where(tables.iteration.c.id.in_(done))
                 .values(closed=now, elapsed_s=now - started, core_hours=used / 3.6e6)
             )
         return len(done)

@@ -26,6 +26,63 @@ _LIVE = (AttemptState.INTENT, AttemptState.SUBMITTED)
 _END_COLUMNS = ("failure_class", "failure_code", "signature", "node", "wall_s", "cpu_s", "max_rss")
 
 
+def _given(name: str) -> Any:
+    """The values of a bound JSON array: one statement for a list of any length."""
+    values = sa.func.json_each(sa.bindparam(name, type_=sa.Text)).table_valued("value")
+    return sa.select(values.c.value)
+
+
+# Statements that are asked at each turn of an engine are built once: building one costs more than running it.
+# States are literals where a partial index must be seen to fit.
+_A, _J, _P, _R = tables.attempt.c, tables.job.c, tables.point.c, tables.result.c
+_READY = (
+    sa.select(_J.id)
+    .where(
+        _J.state == sa.literal_column("'ready'"),
+        _J.not_before <= sa.bindparam("now"),
+        _J.loop_id.in_(_given("loops")),
+    )
+    .order_by(_J.id)
+    .limit(sa.bindparam("limit"))
+)
+_COUNT_ATTEMPT = sa.update(tables.job).where(_J.id.in_(_given("ids"))).values(attempts=_J.attempts + 1)
+_CLAIMED = (
+    sa.select(_J.id, _J.loop_id, _J.step, _J.chunk, _J.attempts, _P.number, _P.iteration)
+    .join(tables.point, _P.id == _J.point_id)
+    .where(_J.id.in_(_given("ids")))
+    .order_by(_J.id)
+)
+_LIVE_CLAIMS = (
+    sa.select(*_ATTEMPT, _J.point_id, _P.number.label("point"), _P.parameters, _P.digest, _J.step, _J.step_no,
+              _J.user_failures, _J.infra_failures)
+    .select_from(tables.attempt)
+    .join(tables.job, _J.id == _A.job_id)
+    .join(tables.point, _P.id == _J.point_id)
+    .where(_A.state.in_([sa.literal_column("'intent'"), sa.literal_column("'submitted'")]))
+    .order_by(_A.id)
+)  # fmt: skip
+_OF_JOBS = _LIVE_CLAIMS.where(_A.job_id.in_(_given("ids")))
+_MINE = _LIVE_CLAIMS.where(_A.owner == sa.bindparam("owner"))
+_OTHERS = _LIVE_CLAIMS.where(_A.owner != sa.bindparam("owner"))
+_RESULTS = (
+    sa.select(_J.point_id, _J.step_no, _J.step, _R.result)
+    .join(tables.result, _R.job_id == _J.id)
+    .where(_J.point_id.in_(_given("ids")))
+    .order_by(_J.point_id, _J.step_no)
+)
+_before = tables.job.alias("before")
+_RELEASED = (
+    sa.select(_J.id)
+    .join(_before, _before.c.point_id == _J.point_id)
+    .where(
+        _J.state == sa.literal_column("'waiting'"),
+        _before.c.step_no == _J.step_no - 1,
+        _before.c.state == JobState.DONE,
+    )
+    .order_by(_J.id)
+)
+
+
 def _attempt(row: Any) -> Attempt:
     fields = dict(zip(_ATTEMPT_FIELDS, row, strict=True))
     return Attempt(**{**fields, "state": AttemptState(fields["state"])})
@@ -55,26 +112,16 @@ class Jobs:
         key : (job id, attempt number) -> the attempt's key.
 
         """
-        j, p = tables.job.c, tables.point.c
         now = self._db.now()
         with self._db.transaction() as connection:
-            query = (
-                sa.select(j.id)
-                .where(j.state == JobState.READY, j.not_before <= now, j.loop_id.in_(list(loops)))
-                .order_by(j.id)
-                .limit(limit)
-            )
-            wanted = connection.execute(query).scalars().all()
+            values = {"now": now, "loops": json.dumps(list(loops)), "limit": limit}
+            wanted = connection.execute(_READY, values).scalars().all()
             if not wanted:
                 return []
             self._db.move("job", ids(wanted), JobState.READY, JobState.RUNNING, actor=owner)
-            connection.execute(sa.update(tables.job).where(j.id.in_(wanted)).values(attempts=tables.job.c.attempts + 1))
-            rows = connection.execute(
-                sa.select(j.id, j.loop_id, j.step, j.chunk, j.attempts, p.number, p.iteration)
-                .join(tables.point, p.id == j.point_id)
-                .where(j.id.in_(wanted))
-                .order_by(j.id)
-            ).all()
+            chosen = {"ids": json.dumps(wanted)}
+            connection.execute(_COUNT_ATTEMPT, chosen)
+            rows = connection.execute(_CLAIMED, chosen).all()
             attempts = [
                 {"job_id": r[0], "loop_id": r[1], "number": r[4], "key": key(r[0], r[4]), "provider": provider,
                  "path": f"{loops[r[1]]}/it/{r[6]}/p/{r[5]}/{r[2]}/job/{r[3]}/a/{r[4]}",
@@ -84,28 +131,16 @@ class Jobs:
             connection.execute(sa.insert(tables.attempt), attempts)
             for loop_id, count in _counts(r[1] for r in rows):
                 self._db.count(loop_id, "attempts", count)
-            return self._claims(tables.attempt.c.job_id.in_(wanted))
+            return self._claims(_OF_JOBS, chosen)
 
     def live(self, *, owner: str | None = None, not_owner: str | None = None) -> list[Claim]:
         """Claims whose attempt has not ended, of an owner or of all others."""
-        a = tables.attempt.c
-        where = a.owner == owner if owner else a.owner != not_owner
         with self._db.reading():
-            return self._claims(where)
+            return self._claims(_MINE if owner else _OTHERS, {"owner": owner or not_owner})
 
-    def _claims(self, where: Any) -> list[Claim]:
-        a, j, p = tables.attempt.c, tables.job.c, tables.point.c
-        query = (
-            sa.select(*_ATTEMPT, j.point_id, p.number, p.parameters, p.digest, j.step, j.step_no, j.user_failures,
-                      j.infra_failures)
-            .select_from(tables.attempt)
-            .join(tables.job, j.id == a.job_id)
-            .join(tables.point, p.id == j.point_id)
-            .where(a.state.in_(_LIVE), where)
-            .order_by(a.id)
-        )  # fmt: skip
+    def _claims(self, query: Any, values: Mapping[str, Any]) -> list[Claim]:
         with self._db.reading() as connection:
-            rows = connection.execute(query).all()
+            rows: list[Any] = list(connection.execute(query, values))
             later = sorted({r.point_id for r in rows if r.step_no > 0})
             upstream = self._upstream(connection, later) if later else {}
         n = len(_ATTEMPT)
@@ -117,15 +152,8 @@ class Jobs:
         ]  # fmt: skip
 
     def _upstream(self, connection: sa.Connection, points: list[int]) -> dict[int, list[tuple[int, str, Any]]]:
-        j, r = tables.job.c, tables.result.c
-        query = (
-            sa.select(j.point_id, j.step_no, j.step, r.result)
-            .join(tables.result, r.job_id == j.id)
-            .where(j.point_id.in_(points))
-            .order_by(j.point_id, j.step_no)
-        )
         found: dict[int, list[tuple[int, str, Any]]] = defaultdict(list)
-        for point_id, no, step, text in connection.execute(query):
+        for point_id, no, step, text in connection.execute(_RESULTS, {"ids": json.dumps(points)}):
             found[point_id].append((no, step, json.loads(text)))
         return found
 
@@ -231,19 +259,8 @@ class Jobs:
     # ------------------------------------------------------------------ the conductor's moves
     def release(self, actor: str) -> int:
         """Jobs whose step before is DONE at their point become ready."""
-        waiting, before = tables.job.alias("waiting"), tables.job.alias("before")
-        query = (
-            sa.select(waiting.c.id)
-            .join(before, before.c.point_id == waiting.c.point_id)
-            .where(
-                waiting.c.state == JobState.WAITING,
-                before.c.step_no == waiting.c.step_no - 1,
-                before.c.state == JobState.DONE,
-            )
-            .order_by(waiting.c.id)
-        )
         with self._db.transaction() as connection:
-            found = connection.execute(query).scalars().all()
+            found = connection.execute(_RELEASED).scalars().all()
             return len(self._db.move("job", ids(found), JobState.WAITING, JobState.READY, actor=actor))
 
     def cancel_unstarted(self, loop_id: int, reason: str, actor: str) -> int:

@@ -20,6 +20,17 @@ _WORKFLOW = [tables.workflow.c[n] for n in ("id", "name", "revision", "definitio
     "reason")]  # fmt: skip
 _LOOP = [tables.loop.c[n] for n in ("id", "workflow_id", "name", "state", "wish", "reason", "created")]
 
+# Statements that are asked at each turn of an engine are built once: building one costs more than running it.
+_LIVE_LOOPS = (
+    sa.select(*_LOOP).where(tables.loop.c.state.in_((LoopState.ACTIVE, LoopState.HELD))).order_by(tables.loop.c.id)
+)
+_ONE_LOOP = sa.select(*_LOOP).where(tables.loop.c.id == sa.bindparam("loop"))
+_OPEN_COMMANDS = (
+    sa.select(*[tables.command.c[n] for n in ("id", "workflow_id", "verb", "actor")])
+    .where(tables.command.c.done.is_(None))
+    .order_by(tables.command.c.id)
+)
+
 
 class Workflows:
     """The store's part for workflows, loops and the wishes of people."""
@@ -83,19 +94,15 @@ class Workflows:
 
     def live_loops(self) -> list[LoopRecord]:
         """Loops that are active or held, oldest first."""
-        return self._loops(
-            sa.select(*_LOOP)
-            .where(tables.loop.c.state.in_((LoopState.ACTIVE, LoopState.HELD)))
-            .order_by(tables.loop.c.id)
-        )
+        return self._loops(_LIVE_LOOPS)
 
     def loop(self, loop_id: int) -> LoopRecord:
         """The loop with that id."""
-        return self._loops(sa.select(*_LOOP).where(tables.loop.c.id == loop_id))[0]
+        return self._loops(_ONE_LOOP, loop=loop_id)[0]
 
-    def _loops(self, query: Any) -> list[LoopRecord]:
+    def _loops(self, query: Any, **values: Any) -> list[LoopRecord]:
         with self._db.reading() as connection:
-            rows: list[Any] = list(connection.execute(query))
+            rows: list[Any] = list(connection.execute(query, values))
         return [LoopRecord(**{**r._mapping, "state": LoopState(r.state), "wish": Wish(r.wish)}) for r in rows]
 
     def move_loop(self, loop: LoopRecord, state: LoopState, reason: str, actor: str) -> bool:
@@ -127,10 +134,9 @@ class Workflows:
 
     def open_commands(self) -> list[Command]:
         """Commands that have not taken effect, in order."""
-        c = tables.command.c
         with self._db.reading() as connection:
-            query = sa.select(c.id, c.workflow_id, c.verb, c.actor).where(c.done.is_(None)).order_by(c.id)
-            return [Command(*row) for row in connection.execute(query)]
+            rows: list[Any] = list(connection.execute(_OPEN_COMMANDS))
+        return [Command(*row) for row in rows]
 
     def answer(self, command: Command, text: str) -> None:
         """A command has taken effect: an event, and the answer for who asked."""

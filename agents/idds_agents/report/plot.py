@@ -1,0 +1,271 @@
+"""The plot of a loop: contour lines with their band in two dimensions, curves in one. Drawn without a display."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from idds_agents.report.export import write_whole
+from idds_agents.report.reading import LoopView
+from idds_agents.report.surface import Surface, axis_of, levels_of, need_surrogate, surface_of
+from idds_core.errors import IddsError
+from idds_core.history import Point
+from idds_core.states import PointState
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+__all__ = ["FORMATS", "draw", "draw_surface", "save"]
+
+FORMATS = (".png", ".svg", ".pdf")
+# Okabe and Ito: told apart by everybody, and in grey by the dashes
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+_DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.4, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
+_FORBIDDEN, _INK = "#e3e3e6", "#222222"
+_STYLE = {
+    "font.size": 10.5,
+    "axes.linewidth": 0.8,
+    "axes.edgecolor": _INK,
+    "axes.labelcolor": _INK,
+    "xtick.direction": "in",
+    "ytick.direction": "in",
+    "xtick.top": True,
+    "ytick.right": True,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "idds",
+    "pdf.fonttype": 42,
+    "hatch.linewidth": 0.5,
+}
+_CURVE_NODES = 401
+_MASK_NODES = 361
+_HALF = 0.5
+
+
+def draw(view: LoopView, target: str | None = None) -> Figure:
+    """The figure of a loop in one or two dimensions; of one target, or of all.
+
+    Raises
+    ------
+    IddsError
+        When there is no map yet, no such target, or another dimension.
+
+    """
+    targets = view.plan.loop.targets
+    if target is not None and target not in targets:
+        raise IddsError.of("E-PLOT-003", f"{view.path} has no target {target}", "", view.path,
+                           f"Its targets are {', '.join(targets)}.")  # fmt: skip
+    space, surrogate = view.plan.loop.space, need_surrogate(view)
+    if space.dimension == 1:
+        return _draw_curves(view, [target] if target else list(targets))
+    return draw_surface(view, surface_of(space, surrogate), target)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write the figure; the end of the name tells the format.
+
+    Raises
+    ------
+    IddsError
+        For another ending, or a place that cannot be written.
+
+    """
+    import matplotlib as mpl
+
+    if path.suffix.lower() not in FORMATS:
+        raise IddsError.of("E-PLOT-004", f"{path.name} is no plot", f"its ending is {path.suffix or 'missing'}",
+                           str(path), f"Use one of {', '.join(FORMATS)}.")  # fmt: skip
+    # no date inside: the same loop gives the same file
+    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower())
+    try:
+        with mpl.rc_context(_STYLE):
+            write_whole(path, lambda partial: figure.savefig(partial, dpi=200, metadata=metadata))
+    except OSError as error:
+        raise IddsError.of("E-FILE-020", f"{path} cannot be written", error.strerror or str(error), str(path),
+                           "Give another -o FILE.") from error  # fmt: skip
+
+
+def _figure(width: float, height: float, rows: int = 1) -> tuple[Figure, list[Axes]]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, 1, sharex=True, squeeze=False)
+    return figure, list(axes[:, 0])
+
+
+def _title(view: LoopView) -> str:
+    n = view.evaluations
+    return f"{view.path}: {view.record.state}, {n} evaluation{'s' if n != 1 else ''}"
+
+
+def _level_text(view: LoopView, target: str) -> str:
+    level = levels_of(view).get(target)
+    return f"{target} = {level:g}" if level is not None else target
+
+
+# ---------------------------------------------------------------------- two dimensions
+def draw_surface(view: LoopView, surface: Surface, target: str | None = None) -> Figure:
+    """The contour lines of a surface."""
+    import matplotlib as mpl
+
+    with mpl.rc_context(_STYLE):
+        figure, (axes,) = _figure(7.2, 5.9)
+        targets = [t for t in surface.mean if target in (None, t)]
+        if len(targets) == 1:
+            _draw_excluded(axes, surface, targets[0])
+        for i, name in enumerate(targets):
+            _draw_band(axes, surface, name, _COLOURS[i % len(_COLOURS)], faint=len(targets) > 2)
+        _draw_forbidden(axes, surface)
+        for i, name in enumerate(targets):
+            _draw_line(axes, surface, name, _level_text(view, name), i)
+        _draw_points(figure, axes, view, lambda p: (p.parameters[surface.x.name], p.parameters[surface.y.name]))
+        _scale(axes, surface)
+        _finish(figure, [axes], view)
+    return figure
+
+
+def _draw_excluded(axes: Axes, surface: Surface, target: str) -> None:
+    """A tint where the target is excluded, so that nobody has to guess the side; with several it would be clutter."""
+    p = surface.p_excluded[target]
+    axes.contourf(surface.x.values, surface.y.values, p, levels=[0.5, 1.5], colors=[_COLOURS[0]], alpha=0.07, zorder=0)
+    if (p > _HALF).any():
+        axes.fill([], [], color=_COLOURS[0], alpha=0.1, linewidth=0, label="excluded")
+
+
+def _draw_band(axes: Axes, surface: Surface, target: str, colour: str, *, faint: bool) -> None:
+    axes.contourf(surface.x.values, surface.y.values, surface.distance[target], levels=[-1.0, 1.0], colors=[colour],
+                  alpha=0.12 if faint else 0.22, zorder=1)  # fmt: skip
+
+
+def _draw_forbidden(axes: Axes, surface: Surface) -> None:
+    if surface.allowed.all():
+        return
+    x, y = (axis_of(a.name, surface.space.parameters[a.name], _MASK_NODES).values for a in (surface.x, surface.y))
+    allowed = surface.space.allowed([{surface.x.name: a, surface.y.name: b} for b in y for a in x])
+    outside = _blurred(~allowed.reshape(len(y), len(x)))
+    axes.contourf(x, y, outside, levels=[0.5, 1.5], colors=[_FORBIDDEN], zorder=2)
+    label = " and ".join(surface.space.constraints)
+    axes.fill([], [], color=_FORBIDDEN, label=f"not {label}" if len(label) < 40 else "not allowed")
+
+
+def _blurred(mask: NDArray[np.bool_], width: int = 7) -> NDArray[np.float64]:
+    """The mean of a mask over a square around each node: its line at one half has no stairs."""
+    import numpy as np
+
+    found = np.pad(mask.astype(float), width // 2, mode="edge")
+    for _ in range(2):
+        sums = np.cumsum(np.vstack([np.zeros(found.shape[1]), found]), axis=0)
+        found = ((sums[width:] - sums[:-width]) / width).T
+    return found
+
+
+def _draw_line(axes: Axes, surface: Surface, target: str, label: str, index: int) -> None:
+    colour, dash = _COLOURS[index % len(_COLOURS)], _DASHES[index % len(_DASHES)]
+    style: dict[str, Any] = {"color": colour, "linestyle": dash, "linewidth": 2.2, "zorder": 4}
+    lines = surface.lines(target)
+    for line in lines:
+        axes.plot(line.points[:, 0], line.points[:, 1], **style)
+    text = f"{label} (\N{PLUS-MINUS SIGN}1\N{GREEK SMALL LETTER SIGMA} band)"
+    axes.plot([], [], label=text if lines else f"{label}: no line", **style)
+
+
+def _scale(axes: Axes, surface: Surface) -> None:
+    axes.set_xscale("log" if surface.x.log else "linear")
+    axes.set_yscale("log" if surface.y.log else "linear")
+    axes.set_xlim(surface.x.values[0], surface.x.values[-1])
+    axes.set_ylim(surface.y.values[0], surface.y.values[-1])
+    axes.set_xlabel(surface.x.label)
+    axes.set_ylabel(surface.y.label)
+
+
+# ---------------------------------------------------------------------- points
+_MARKS: Mapping[PointState, tuple[str, dict[str, Any]]] = {
+    PointState.FAILED: ("failed", {"marker": "x", "color": "#000000", "s": 42, "linewidths": 1.5}),
+    PointState.INFEASIBLE: ("infeasible", {"marker": "o", "facecolors": "none", "edgecolors": "#555555", "s": 34}),
+    PointState.OPEN: ("running", {"marker": "D", "facecolors": "none", "edgecolors": "#999999", "s": 22}),
+}
+
+
+def _draw_points(figure: Figure, axes: Axes, view: LoopView, place: Any) -> None:
+    """Measured points coloured by iteration, the others by a mark of their own."""
+    measured = view.history.measured
+    if measured:
+        x, y = zip(*(place(p) for p in measured), strict=True)
+        _draw_measured(figure, axes, x, y, measured)
+    for state, (label, style) in _MARKS.items():
+        found = [place(p) for p in view.history.points if p.state is state]
+        if found:
+            x, y = zip(*found, strict=True)
+            axes.scatter(x, y, label=f"{label} ({len(found)})", zorder=6, clip_on=False, **style)
+
+
+def _draw_measured(figure: Figure, axes: Axes, x: Iterable[Any], y: Iterable[Any], measured: Iterable[Point]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    turns = [p.iteration for p in measured]
+    last = max(turns)
+    drawn = axes.scatter(list(x), list(y), c=turns, cmap="cividis_r", vmin=1, vmax=max(last, 2), s=26,
+                         edgecolors="#ffffff", linewidths=0.6, zorder=5, clip_on=False)  # fmt: skip
+    axes.scatter([], [], color="#555a66", s=26, label=f"evaluated ({len(turns)})")
+    if last > 1:
+        bar = figure.colorbar(drawn, ax=axes, pad=0.015, aspect=32, ticks=MaxNLocator(integer=True, nbins=8))
+        bar.set_label("iteration")
+        bar.outline.set_visible(False)  # type: ignore[operator]
+
+
+# ---------------------------------------------------------------------- one dimension
+def _draw_curves(view: LoopView, targets: list[str]) -> Figure:
+    import matplotlib as mpl
+    import numpy as np
+
+    name, parameter = next(iter(view.plan.loop.space.parameters.items()))
+    axis = axis_of(name, parameter, _CURVE_NODES)
+    points = [{name: value} for value in axis.values]
+    predicted = need_surrogate(view).predict(points)
+    allowed = view.plan.loop.space.allowed(points)
+    with mpl.rc_context(_STYLE):
+        figure, panels = _figure(7.2, 2.0 + 2.6 * len(targets), len(targets))
+        for i, (axes, target) in enumerate(zip(panels, targets, strict=True)):
+            colour, p = _COLOURS[i % len(_COLOURS)], predicted[target]
+            mean, sd = (np.where(allowed, v, np.nan) for v in (p.mean, p.sd))
+            axes.fill_between(axis.values, mean - sd, mean + sd, color=colour, alpha=0.22, linewidth=0)
+            label = f"{target} (\N{PLUS-MINUS SIGN}1\N{GREEK SMALL LETTER SIGMA} band)"
+            axes.plot(axis.values, mean, color=colour, linewidth=2.0, label=label)
+            level = levels_of(view).get(target)
+            if level is not None:
+                axes.axhline(level, color=_INK, linewidth=1.0, linestyle=(0, (4, 2)), label=f"level {level:g}")
+            _draw_observed(figure, axes, view, name, target)
+            axes.set_ylabel(target)
+        panels[-1].set_xlabel(axis.label)
+        panels[-1].set_xscale("log" if axis.log else "linear")
+        panels[-1].set_xlim(axis.values[0], axis.values[-1])
+        _finish(figure, panels, view)
+    return figure
+
+
+def _draw_observed(figure: Figure, axes: Axes, view: LoopView, name: str, target: str) -> None:
+    seen = [(p.parameters[name], p.observation) for p in view.history.measured if p.observation]
+    noisy = [(x, o.values[target], o.sigmas[target]) for x, o in seen if o.sigmas.get(target)]
+    if noisy:
+        x, y, error = zip(*noisy, strict=True)
+        axes.errorbar(x, y, yerr=error, fmt="none", ecolor="#777777", elinewidth=0.9, zorder=4)
+    low = axes.get_ylim()[0]
+    _draw_points(figure, axes, view,
+                 lambda p: (p.parameters[name], p.observation.values[target] if p.observation else low))  # fmt: skip
+
+
+def _finish(figure: Figure, panels: list[Axes], view: LoopView) -> None:
+    panels[0].set_title(_title(view), loc="left", fontsize=11.5, color=_INK, pad=9)
+    figure.draw_without_rendering()
+    for axes in panels:
+        handles, labels = axes.get_legend_handles_labels()
+        if len(panels) == 1:
+            figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)), frameon=False,
+                          fontsize=9.5, handlelength=2.6)  # fmt: skip
+        else:
+            axes.legend(frameon=False, fontsize=9)

@@ -1,0 +1,112 @@
+"""The shape of a definition's document: from values to JSON, from JSON to values, and what does not fit."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from idds_core.errors import Problem
+from idds_core.model import FunctionStep, Step, Workflow
+from idds_core.space import Space
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+__all__ = ["PROTOCOL", "plain", "shape_problems", "workflow_of"]
+
+PROTOCOL = 1
+_WHERE_FIX = "Give what the field takes; a misspelt name is refused."
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses as dictionaries and tuples as lists, all the way down; anything else is left for others to judge."""
+    if isinstance(value, Space):
+        return {"parameters": plain(value.parameters), "constraints": plain(value.constraints)}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = [f.name for f in dataclasses.fields(Step if isinstance(value, FunctionStep) else value)]
+        return {name: plain(getattr(value, name)) for name in names}
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value
+
+
+@cache
+def _adapter() -> TypeAdapter[Workflow]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Workflow)
+
+
+def _json(document: Mapping[str, Any]) -> str:
+    """What is no JSON becomes an object that fits nowhere; protocol and name of the format are not the model's."""
+    body = {k: v for k, v in document.items() if k != "protocol"}
+    return json.dumps(body, default=lambda value: {"no JSON": repr(value)[:80]})
+
+
+def workflow_of(document: Mapping[str, Any]) -> Workflow:
+    """The model of a document that has no :func:`shape_problems`."""
+    return _adapter().validate_json(_json(document))
+
+
+def shape_problems(document: Any) -> list[Problem]:
+    """Everything in a document that has not the type its field has, is missing, or is not known at all.
+
+    Whole numbers are not true or false, numbers are finite, text is not a number: nothing is converted.
+    """
+    from pydantic import ValidationError
+
+    if not isinstance(document, Mapping) or document.get("protocol") != PROTOCOL:
+        given = document.get("protocol") if isinstance(document, Mapping) else document
+        return [Problem("E-DEF-014", "the document is of another version", f"protocol {given!r}, not {PROTOCOL}"[:120],
+                        "protocol", "Use the version of idds-core that wrote it.")]  # fmt: skip
+    try:
+        _adapter().validate_json(_json(document))
+    except ValidationError as error:
+        found = [_problem(e["loc"], e["msg"], document) for e in error.errors(include_url=False)]
+        return list(dict.fromkeys(p for p in found if p is not None))
+    except (ValueError, RecursionError) as error:
+        return [Problem("E-DEF-013", "the document is no JSON", str(error), "", "Use finite numbers, strings, lists.")]
+    return []
+
+
+def _problem(loc: Sequence[str | int], message: str, document: Mapping[str, Any]) -> Problem | None:
+    """One line for a mistake; None for what only says that a parameter is not of another kind."""
+    names: list[str] = []
+    here: Any = document
+    skip = False
+    for i, part in enumerate(loc):
+        if skip:
+            skip = False
+            continue
+        here = _below(here, part)
+        names.append(_name(part, here))
+        if [str(p) for p in loc[i - 2 : i]] == ["space", "parameters"] and isinstance(here, Mapping):
+            other = str(loc[i + 1]).lower() if len(loc) > i + 1 else ""
+            if other != here.get("kind", other):
+                return None if here.get("kind") in ("real", "log", "integer", "categorical") else _unknown(names, here)
+            skip = True  # the next part only repeats the kind
+    return Problem("E-DEF-013", f"{names[-1] if names else 'the document'} cannot be used", message, ".".join(names),
+                   _WHERE_FIX)  # fmt: skip
+
+
+def _unknown(names: Sequence[str], parameter: Mapping[str, Any]) -> Problem:
+    return Problem("E-DEF-013", f"{names[-1]} is no parameter", f"its kind is {parameter.get('kind')!r}",
+                   ".".join(names), "Use real, log, integer or categorical.")  # fmt: skip
+
+
+def _below(value: Any, part: str | int) -> Any:
+    try:
+        return value[part]
+    except (KeyError, IndexError, TypeError):
+        return None
+
+
+def _name(part: str | int, value: Any) -> str:
+    """Loops and steps by their names, as a user knows them."""
+    name = value.get("name") if isinstance(part, int) and isinstance(value, Mapping) else part
+    return name if isinstance(name, str) else str(part)
