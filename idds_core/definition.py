@@ -72,14 +72,22 @@ def validate(given: Loop | Workflow) -> Definition:
 
     """
     if not isinstance(given, (Loop, Workflow)):
-        raise DefinitionError.of("E-DEF-002", f"{type(given).__name__} is no definition", f"{given!r}"[:80],
-                                 fix="Give a Loop or a Workflow.")  # fmt: skip
+        raise DefinitionError.of(
+            "E-DEF-002", f"{type(given).__name__} is no definition", f"{given!r}"[:80], fix="Give a Loop or a Workflow."
+        )
     workflow = Workflow.of(given)
     loops = workflow.loops if isinstance(workflow.loops, (list, tuple)) else ()
     problems = name_problems("the workflow", workflow.name, "name")
     if len(loops) != 1 or not all(isinstance(loop, Loop) for loop in loops):
-        problems.append(Problem("E-DEF-002", f"the workflow has {len(loops)} loops", "exactly one is supported",
-                                "loops", "Give exactly one Loop."))  # fmt: skip
+        problems.append(
+            Problem(
+                "E-DEF-002",
+                f"the workflow has {len(loops)} loops",
+                "exactly one is supported",
+                "loops",
+                "Give exactly one Loop.",
+            )
+        )
     documents = [_loop_document(loop, problems) for loop in loops if isinstance(loop, Loop)]
     document = {"protocol": 1, "name": workflow.name, "loops": documents}
     problems += _uncovered(shape_problems(document), problems)
@@ -114,13 +122,21 @@ def _loop_document(loop: Loop, problems: list[Problem]) -> dict[str, Any]:
     if isinstance(loop.space, Space):
         problems += [dataclasses.replace(p, where=f"{where}.{p.where}") for p in loop.space.problems()]
     else:
-        problems.append(Problem("E-DEF-003", "the loop has no space", f"{loop.space!r}"[:80], f"{where}.space",
-                                "Give a Space."))  # fmt: skip
+        problems.append(
+            Problem("E-DEF-003", "the loop has no space", f"{loop.space!r}"[:80], f"{where}.space", "Give a Space.")
+        )
     learner = _plugin(loop.learner, LEARNERS, "ask", f"{where}.learner", problems)
     condition = _plugin(loop.until, CONDITIONS, "check", f"{where}.until", problems)
     if condition is not None and not getattr(condition, "bounded", lambda: True)():
-        problems.append(Problem("E-DEF-010", "nothing bounds the loop", "its conditions may never be met",
-                                f"{where}.until", "Add | MaxPoints(200) or another budget."))  # fmt: skip
+        problems.append(
+            Problem(
+                "E-DEF-010",
+                "nothing bounds the loop",
+                "its conditions may never be met",
+                f"{where}.until",
+                "Add | MaxPoints(200) or another budget.",
+            )
+        )
     targets = loop.targets or getattr(learner, "targets", ())
     targets = [targets] if isinstance(targets, str) else targets
     problems += _target_problems(targets, learner is not None, f"{where}.targets")
@@ -145,16 +161,21 @@ def _plugin(value: Any, group: str, method: str, where: str, problems: list[Prob
         problems += [dataclasses.replace(p, where=where) for p in error.problems]
         return None
     if not callable(getattr(plugin, method, None)):
-        problems.append(Problem("E-DEF-004", f"{type(plugin).__name__} is no {kind}", f"it has no {method}()", where,
-                                f"Give a {kind}."))  # fmt: skip
+        problems.append(
+            Problem(
+                "E-DEF-004", f"{type(plugin).__name__} is no {kind}", f"it has no {method}()", where, f"Give a {kind}."
+            )
+        )
         return None
     own: Callable[[], list[str]] = getattr(plugin, "problems", list)
     try:
         texts = own()
     except Exception as error:  # noqa: BLE001 - a field of a kind that its own check does not expect
         texts = [f"{type(error).__name__}: {error}"]
-    problems += [Problem("E-DEF-005", f"the {kind} {type(plugin).__name__} cannot work", text, where,
-                         "Change its fields.") for text in texts]  # fmt: skip
+    problems += [
+        Problem("E-DEF-005", f"the {kind} {type(plugin).__name__} cannot work", text, where, "Change its fields.")
+        for text in texts
+    ]
     return None if texts else plugin
 
 
@@ -165,8 +186,15 @@ def _described(value: Any, group: str, plugin: Any, where: str, problems: list[P
     try:
         canonical_json(document)
     except (TypeError, ValueError) as error:
-        problems.append(Problem("E-DEF-012", f"{document['type']} cannot be written as JSON", str(error), where,
-                                "Use finite numbers, strings, lists and dictionaries only."))  # fmt: skip
+        problems.append(
+            Problem(
+                "E-DEF-012",
+                f"{document['type']} cannot be written as JSON",
+                str(error),
+                where,
+                "Use finite numbers, strings, lists and dictionaries only.",
+            )
+        )
         return {"type": ""}
     return document
 
@@ -183,8 +211,9 @@ def _target_problems(targets: Any, expected: bool, where: str) -> Iterator[Probl
     elif not targets and expected:
         why = "an observation needs at least one"
     if why:
-        yield Problem("E-DEF-011", "no proper target is named", why, where,
-                      'Give targets=["obs"] to the learner or the loop.')  # fmt: skip
+        yield Problem(
+            "E-DEF-011", "no proper target is named", why, where, 'Give targets=["obs"] to the learner or the loop.'
+        )
 
 
 def _count_problems(loop: Loop, where: str) -> Iterator[Problem]:
@@ -192,16 +221,26 @@ def _count_problems(loop: Loop, where: str) -> Iterator[Problem]:
     for name, limit in limits.items():
         value = getattr(loop, name)
         if not (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= limit):
-            yield Problem("E-DEF-006", f"{name} is no count", f"{value!r} is not a whole number from 1 to {limit}",
-                          f"{where}.{name}", "Give a whole number.")  # fmt: skip
+            yield Problem(
+                "E-DEF-006",
+                f"{name} is no count",
+                f"{value!r} is not a whole number from 1 to {limit}",
+                f"{where}.{name}",
+                "Give a whole number.",
+            )
     if loop.mode != "batch":
         yield Problem("E-DEF-007", f"unknown mode {loop.mode!r}", where=f"{where}.mode", fix="Use 'batch'.")
 
 
 def _parameter_problems(loop: Loop, where: str) -> Iterator[Problem]:
     if not isinstance(loop.parameters, Mapping):
-        yield Problem("E-DEF-008", "the parameters are no dictionary", f"{loop.parameters!r}"[:80],
-                      f"{where}.parameters", "Give name and value of each.")  # fmt: skip
+        yield Problem(
+            "E-DEF-008",
+            "the parameters are no dictionary",
+            f"{loop.parameters!r}"[:80],
+            f"{where}.parameters",
+            "Give name and value of each.",
+        )
         return
     for name, value in loop.parameters.items():
         try:
@@ -209,8 +248,17 @@ def _parameter_problems(loop: Loop, where: str) -> Iterator[Problem]:
                 raise TypeError(f"its name is {name!r}")
             canonical_json(value)
         except (TypeError, ValueError, RecursionError) as error:
-            yield Problem("E-DEF-008", f"parameter {name} is no JSON value", str(error),
-                          f"{where}.parameters.{name}", "Use finite numbers, strings, lists.")  # fmt: skip
+            yield Problem(
+                "E-DEF-008",
+                f"parameter {name} is no JSON value",
+                str(error),
+                f"{where}.parameters.{name}",
+                "Use finite numbers, strings, lists.",
+            )
         if isinstance(loop.space, Space) and name in loop.space.parameters:
-            yield Problem("E-DEF-009", f"{name} is a parameter of the definition and of the space",
-                          where=f"{where}.parameters.{name}", fix="Rename one of them.")  # fmt: skip
+            yield Problem(
+                "E-DEF-009",
+                f"{name} is a parameter of the definition and of the space",
+                where=f"{where}.parameters.{name}",
+                fix="Rename one of them.",
+            )

@@ -62,8 +62,15 @@ def shape_problems(document: Any) -> list[Problem]:
 
     if not isinstance(document, Mapping) or document.get("protocol") != PROTOCOL:
         given = document.get("protocol") if isinstance(document, Mapping) else document
-        return [Problem("E-DEF-014", "the document is of another version", f"protocol {given!r}, not {PROTOCOL}"[:120],
-                        "protocol", "Use the version of idds-core that wrote it.")]  # fmt: skip
+        return [
+            Problem(
+                "E-DEF-014",
+                "the document is of another version",
+                f"protocol {given!r}, not {PROTOCOL}"[:120],
+                "protocol",
+                "Use the version of idds-core that wrote it.",
+            )
+        ]
     try:
         _adapter().validate_json(_json(document))
     except ValidationError as error:
@@ -90,13 +97,19 @@ def _problem(loc: Sequence[str | int], message: str, document: Mapping[str, Any]
             if other != here.get("kind", other):
                 return None if here.get("kind") in ("real", "log", "integer", "categorical") else _unknown(names, here)
             skip = True  # the next part only repeats the kind
-    return Problem("E-DEF-013", f"{names[-1] if names else 'the document'} cannot be used", message, ".".join(names),
-                   _WHERE_FIX)  # fmt: skip
+    return Problem(
+        "E-DEF-013", f"{names[-1] if names else 'the document'} cannot be used", message, ".".join(names), _WHERE_FIX
+    )
 
 
 def _unknown(names: Sequence[str], parameter: Mapping[str, Any]) -> Problem:
-    return Problem("E-DEF-013", f"{names[-1]} is no parameter", f"its kind is {parameter.get('kind')!r}",
-                   ".".join(names), "Use real, log, integer or categorical.")  # fmt: skip
+    return Problem(
+        "E-DEF-013",
+        f"{names[-1]} is no parameter",
+        f"its kind is {parameter.get('kind')!r}",
+        ".".join(names),
+        "Use real, log, integer or categorical.",
+    )
 
 
 def _below(value: Any, part: str | int) -> Any:

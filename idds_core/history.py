@@ -16,12 +16,22 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["History", "IterationRecord", "Observation", "Point", "canonical_json", "derive_seed"]
+__all__ = ["History", "IterationRecord", "Observation", "Point", "canonical_json", "derive_seed", "strict_json"]
+
+
+# Made once: a new encoder for each call costs more than the encoding.
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+_STRICT = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
+def strict_json(value: object) -> str:
+    """JSON in the order given, without blanks; refuses NaN and infinities."""
+    return _STRICT(value)
 
 
 def canonical_json(value: object) -> str:
     """JSON with sorted keys, no blanks, floats by repr; refuses NaN and infinities."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+    return _CANONICAL(value)
 
 
 def derive_seed(*parts: int | str) -> int:

@@ -17,11 +17,31 @@ from idds_core.space import STRICT, Space
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Loop", "Requirements", "Retry", "Step", "Workflow", "chain", "command", "parse_bytes", "parse_seconds",
-    "step"]  # fmt: skip
+__all__ = [
+    "Loop",
+    "Requirements",
+    "Retry",
+    "Step",
+    "Workflow",
+    "chain",
+    "command",
+    "parse_bytes",
+    "parse_seconds",
+    "step",
+]
 
-_BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 2**10, "mib": 2**20,
-    "gib": 2**30, "tib": 2**40}  # fmt: skip
+_BYTES = {
+    "": 1,
+    "b": 1,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "tb": 10**12,
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+    "tib": 2**40,
+}
 _SECONDS = {"": 1.0, "s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?)\s*([a-zA-Z]*)\s*")
 

@@ -43,8 +43,13 @@ def resolve(name: str, group: str) -> Any:
         return entry.load() if entry else attrgetter(attribute)(import_module(module))
     except Exception as error:
         why = f"{type(error).__name__}: {error}"
-        raise DefinitionError.of("E-PLUGIN-002", f"plugin {name!r} cannot be imported", why, group,
-                                 "Install what it needs, or check its name.") from error  # fmt: skip
+        raise DefinitionError.of(
+            "E-PLUGIN-002",
+            f"plugin {name!r} cannot be imported",
+            why,
+            group,
+            "Install what it needs, or check its name.",
+        ) from error
 
 
 def describe(plugin: Any, group: str) -> dict[str, Any]:
@@ -97,8 +102,9 @@ def build(spec: Mapping[str, Any], group: str) -> Any:
     try:
         return cls(**fields)
     except Exception as error:
-        raise DefinitionError.of("E-PLUGIN-004", f"{spec.get('type')} refuses its fields", str(error), group,
-                                 "Change its fields.") from error  # fmt: skip
+        raise DefinitionError.of(
+            "E-PLUGIN-004", f"{spec.get('type')} refuses its fields", str(error), group, "Change its fields."
+        ) from error
 
 
 def _value(value: Any, group: str) -> Any:

@@ -44,8 +44,9 @@ def read_settings(path: str | Path | None = None) -> Settings:
         try:
             data = tomllib.loads(Path(path).read_text(encoding="utf-8")).get("embedded", {})
         except (OSError, ValueError) as error:
-            raise DefinitionError.of("E-CONFIG-001", f"{path} cannot be read", str(error), str(path),
-                                     "Give a TOML file.") from error  # fmt: skip
+            raise DefinitionError.of(
+                "E-CONFIG-001", f"{path} cannot be read", str(error), str(path), "Give a TOML file."
+            ) from error
     try:
         return Settings(**data)
     except ValidationError as error:
@@ -56,6 +57,6 @@ def read_settings(path: str | Path | None = None) -> Settings:
                 e["msg"],
                 str(path or "environment"),
                 "See config/embedded.toml.",
-            )  # fmt: skip
+            )
             for e in error.errors()
         ) from error

@@ -38,17 +38,37 @@ def _number(value: object) -> bool:
 def _range_problem(name: str, low: object, high: object) -> Problem | None:
     where = f"space.{name}"
     if not (_number(low) and _number(high)):
-        return Problem("E-SPACE-001", f"the range of {name} is not two finite numbers", f"low={low!r}, high={high!r}",
-                       where, "Give two finite numbers.")  # fmt: skip
+        return Problem(
+            "E-SPACE-001",
+            f"the range of {name} is not two finite numbers",
+            f"low={low!r}, high={high!r}",
+            where,
+            "Give two finite numbers.",
+        )
     if not low < high:  # type: ignore[operator]
-        return Problem("E-SPACE-002", f"{name} has no range", f"low {low} is not below high {high}", where,
-                       "Swap them or widen the range.")  # fmt: skip
+        return Problem(
+            "E-SPACE-002",
+            f"{name} has no range",
+            f"low {low} is not below high {high}",
+            where,
+            "Swap them or widen the range.",
+        )
     if not math.isfinite(float(high) - float(low)):  # type: ignore[arg-type]
-        return Problem("E-SPACE-010", f"the range of {name} is too wide", f"high - low of {low} and {high} is no number",
-                       where, "Narrow it, or use Log.")  # fmt: skip
+        return Problem(
+            "E-SPACE-010",
+            f"the range of {name} is too wide",
+            f"high - low of {low} and {high} is no number",
+            where,
+            "Narrow it, or use Log.",
+        )
     if round12(float(low)) == round12(float(high)):  # type: ignore[arg-type]
-        return Problem("E-SPACE-010", f"the range of {name} is too narrow", "low and high agree in 12 digits", where,
-                       "Widen it, or give the difference as the parameter.")  # fmt: skip
+        return Problem(
+            "E-SPACE-010",
+            f"the range of {name} is too narrow",
+            "low and high agree in 12 digits",
+            where,
+            "Widen it, or give the difference as the parameter.",
+        )
     return None
 
 
@@ -94,8 +114,13 @@ class Log:
         """What is wrong with it."""
         found = _range_problem(name, self.low, self.high)
         if found is None and self.low <= 0:
-            found = Problem("E-SPACE-003", f"{name} has no logarithm", f"low {self.low} is not above 0",
-                            f"space.{name}", "Raise low above 0 or use Real.")  # fmt: skip
+            found = Problem(
+                "E-SPACE-003",
+                f"{name} has no logarithm",
+                f"low {self.low} is not above 0",
+                f"space.{name}",
+                "Raise low above 0 or use Real.",
+            )
         return [found] if found else []
 
     def holds(self, value: object) -> bool:
@@ -131,11 +156,21 @@ class Integer:
         """What is wrong with it."""
         found = _range_problem(name, self.low, self.high)
         if found is None and not (isinstance(self.low, int) and isinstance(self.high, int)):
-            found = Problem("E-SPACE-001", f"the range of {name} is not two whole numbers",
-                            f"low={self.low!r}, high={self.high!r}", f"space.{name}", "Use whole numbers or Real.")  # fmt: skip
+            found = Problem(
+                "E-SPACE-001",
+                f"the range of {name} is not two whole numbers",
+                f"low={self.low!r}, high={self.high!r}",
+                f"space.{name}",
+                "Use whole numbers or Real.",
+            )
         if found is None and max(abs(self.low), abs(self.high)) > MAX_INTEGER:
-            found = Problem("E-SPACE-010", f"the range of {name} is too wide", f"beyond {MAX_INTEGER} floats have gaps",
-                            f"space.{name}", "Narrow it, or use Log.")  # fmt: skip
+            found = Problem(
+                "E-SPACE-010",
+                f"the range of {name} is too wide",
+                f"beyond {MAX_INTEGER} floats have gaps",
+                f"space.{name}",
+                "Narrow it, or use Log.",
+            )
         return [found] if found else []
 
     def holds(self, value: object) -> bool:
@@ -170,8 +205,15 @@ class Categorical:
         fine = isinstance(choices, tuple) and choices and all(isinstance(c, str) and c.isprintable() for c in choices)
         if fine and all(choices) and len(set(choices)) == len(choices):
             return []
-        return [Problem("E-SPACE-005", f"{name} has no proper choices", f"{choices!r}", f"space.{name}",
-                        "Give a list of different, non-empty, printable strings.")]  # fmt: skip
+        return [
+            Problem(
+                "E-SPACE-005",
+                f"{name} has no proper choices",
+                f"{choices!r}",
+                f"space.{name}",
+                "Give a list of different, non-empty, printable strings.",
+            )
+        ]
 
     def holds(self, value: object) -> bool:
         """Whether the value is one of this parameter's."""
@@ -245,13 +287,27 @@ class Space:
             found.append(Problem("E-SPACE-006", "the space has no parameter", where="space", fix="Add one."))
         for name, parameter in self.parameters.items():
             if not _is_name(name):
-                found.append(Problem("E-SPACE-007", f"{name!r} is no name for a parameter", "", f"space.{name}",
-                                     "Use letters, digits and underscores, and no word of Python."))  # fmt: skip
+                found.append(
+                    Problem(
+                        "E-SPACE-007",
+                        f"{name!r} is no name for a parameter",
+                        "",
+                        f"space.{name}",
+                        "Use letters, digits and underscores, and no word of Python.",
+                    )
+                )
             if isinstance(parameter, Parameter):
                 found.extend(parameter.problems(str(name)))
             else:
-                found.append(Problem("E-SPACE-008", f"{name} is no parameter", f"{parameter!r}", f"space.{name}",
-                                     "Use Real, Log, Integer or Categorical."))  # fmt: skip
+                found.append(
+                    Problem(
+                        "E-SPACE-008",
+                        f"{name} is no parameter",
+                        f"{parameter!r}",
+                        f"space.{name}",
+                        "Use Real, Log, Integer or Categorical.",
+                    )
+                )
         return found + self._constraint_problems(sampled=not found)
 
     def _constraint_problems(self, sampled: bool) -> list[Problem]:
@@ -268,19 +324,37 @@ class Space:
                     raise ExpressionError("it is a number, and never true or false")
                 here = self._meets(self.columns(points), len(points), expression)
             except ExpressionError as error:
-                found.append(Problem("E-SPACE-009", f"constraint {text!r} cannot be read", str(error),
-                                     f"space.constraints[{i}]",
-                                     "Compare expressions of the parameters, for example 'm_zp > m_a + 125'."))  # fmt: skip
+                found.append(
+                    Problem(
+                        "E-SPACE-009",
+                        f"constraint {text!r} cannot be read",
+                        str(error),
+                        f"space.constraints[{i}]",
+                        "Compare expressions of the parameters, for example 'm_zp > m_a + 125'.",
+                    )
+                )
                 continue
             met &= here
             if points and not here.any():
-                found.append(Problem("E-SPACE-004", f"constraint {text!r} excludes every point",
-                                     f"none of {len(points)} points meets it", f"space.constraints[{i}]",
-                                     "Widen a range or loosen the constraint."))  # fmt: skip
+                found.append(
+                    Problem(
+                        "E-SPACE-004",
+                        f"constraint {text!r} excludes every point",
+                        f"none of {len(points)} points meets it",
+                        f"space.constraints[{i}]",
+                        "Widen a range or loosen the constraint.",
+                    )
+                )
         if not found and points and not met.any():
-            found.append(Problem("E-SPACE-004", "the constraints together exclude every point",
-                                 f"none of {len(points)} points meets {' and '.join(self.constraints)}",
-                                 "space.constraints", "Widen a range or loosen a constraint."))  # fmt: skip
+            found.append(
+                Problem(
+                    "E-SPACE-004",
+                    "the constraints together exclude every point",
+                    f"none of {len(points)} points meets {' and '.join(self.constraints)}",
+                    "space.constraints",
+                    "Widen a range or loosen a constraint.",
+                )
+            )
         return found
 
     def _probes(self) -> list[dict[str, Any]]:

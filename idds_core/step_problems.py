@@ -23,9 +23,16 @@ def name_problems(what: str, name: object, where: str) -> list[Problem]:
     """A name is a part of paths: short, lower case, and none of a path's own words."""
     if isinstance(name, str) and _NAME.fullmatch(name) and name not in _RESERVED:
         return []
-    return [Problem("E-DEF-001", f"{what} has no proper name", f"{name!r}"[:80], where,
-                    "Use up to 40 lower-case letters, digits, - and _, starting with a letter; "
-                    f"{', '.join(_RESERVED)} are taken.")]  # fmt: skip
+    return [
+        Problem(
+            "E-DEF-001",
+            f"{what} has no proper name",
+            f"{name!r}"[:80],
+            where,
+            "Use up to 40 lower-case letters, digits, - and _, starting with a letter; "
+            f"{', '.join(_RESERVED)} are taken.",
+        )
+    ]
 
 
 def reserved_problems(loop: Loop, where: str) -> Iterator[Problem]:
@@ -33,8 +40,13 @@ def reserved_problems(loop: Loop, where: str) -> Iterator[Problem]:
     commands = any(isinstance(s, Step) and s.run is not None for s in _steps(loop))
     taken = ("ctx", *_OURS) if commands else ("ctx",)
     for name in sorted(_parameters(loop) & set(taken)):
-        yield Problem("E-DEF-015", f"a parameter is named {name}", "every step has one of its own",
-                      f"{where}.space.{name}", "Rename it.")  # fmt: skip
+        yield Problem(
+            "E-DEF-015",
+            f"a parameter is named {name}",
+            "every step has one of its own",
+            f"{where}.space.{name}",
+            "Rename it.",
+        )
 
 
 def _steps(loop: Loop) -> Sequence[object]:
@@ -56,8 +68,12 @@ def body_problems(loop: Loop, where: str) -> Iterator[Problem]:
     seen: list[Step] = []
     for i, step in enumerate(_steps(loop)):
         if not isinstance(step, Step):
-            yield Problem("E-STEP-002", f"{getattr(step, '__name__', repr(step))[:80]} is no step",
-                          where=f"{where}.body[{i}]", fix="Decorate the function with @step or use command().")  # fmt: skip
+            yield Problem(
+                "E-STEP-002",
+                f"{getattr(step, '__name__', repr(step))[:80]} is no step",
+                where=f"{where}.body[{i}]",
+                fix="Decorate the function with @step or use command().",
+            )
             continue
         place = f"{where}.body.{step.name}"
         if step.name in [s.name for s in seen]:
@@ -69,15 +85,23 @@ def body_problems(loop: Loop, where: str) -> Iterator[Problem]:
         yield from _binding_problems(step, loop, seen, place)
         seen.append(step)
     if seen and seen[-1].run is not None and seen[-1].result is None:
-        yield Problem("E-STEP-009", f"the last step {seen[-1].name} gives no observation",
-                      "a command's values come from its result file", f"{where}.body.{seen[-1].name}.result",
-                      'Let it write a JSON file and name it: result="limits.json".')  # fmt: skip
+        yield Problem(
+            "E-STEP-009",
+            f"the last step {seen[-1].name} gives no observation",
+            "a command's values come from its result file",
+            f"{where}.body.{seen[-1].name}.result",
+            'Let it write a JSON file and name it: result="limits.json".',
+        )
 
 
 def _payload_problems(step: Step, where: str) -> Iterator[Problem]:
     if (step.function is None) == (step.run is None):
-        yield Problem("E-STEP-004", f"step {step.name} is not one of a function and a command", where=where,
-                      fix="Give one of them.")  # fmt: skip
+        yield Problem(
+            "E-STEP-004",
+            f"step {step.name} is not one of a function and a command",
+            where=where,
+            fix="Give one of them.",
+        )
     if isinstance(step.function, str):
         module, _, name = step.function.partition(":")
         why = "its module is __main__: a script or a notebook" if module == "__main__" else ""
@@ -86,14 +110,19 @@ def _payload_problems(step: Step, where: str) -> Iterator[Problem]:
         elif "<locals>" in name:
             why = "it is defined inside another function"
         if why:
-            yield Problem("E-STEP-005", f"the function of step {step.name} cannot be found again by a worker", why,
-                          f"{where}.function", "Define it at the top of the scan file or of a module beside it, and "
-                          "start with 'idds-core run FILE'.")  # fmt: skip
+            yield Problem(
+                "E-STEP-005",
+                f"the function of step {step.name} cannot be found again by a worker",
+                why,
+                f"{where}.function",
+                "Define it at the top of the scan file or of a module beside it, and start with 'idds-core run FILE'.",
+            )
     if isinstance(step, FunctionStep) and step.target is not None:
         yield from _signature_problems(step, where)
     if step.run is not None and not (isinstance(step.run, (list, tuple)) and step.run and step.run[0]):
-        yield Problem("E-STEP-006", f"the command of step {step.name} is empty", where=f"{where}.run",
-                      fix="Give a program.")  # fmt: skip
+        yield Problem(
+            "E-STEP-006", f"the command of step {step.name} is empty", where=f"{where}.run", fix="Give a program."
+        )
 
 
 def _signature_problems(step: FunctionStep, where: str) -> Iterator[Problem]:
@@ -108,20 +137,33 @@ def _signature_problems(step: FunctionStep, where: str) -> Iterator[Problem]:
         only = [p.name for p in inspect.signature(target).parameters.values() if p.kind is p.POSITIONAL_ONLY]
         why = f"{', '.join(only)} cannot be given by name" if only else ""
     if why:
-        yield Problem("E-STEP-012", f"the function of step {step.name} cannot be called by name", why,
-                      f"{where}.function", "Write a plain function.")  # fmt: skip
+        yield Problem(
+            "E-STEP-012",
+            f"the function of step {step.name} cannot be called by name",
+            why,
+            f"{where}.function",
+            "Write a plain function.",
+        )
 
 
 def _output_problems(step: Step, where: str) -> Iterator[Problem]:
     outputs = step.outputs if isinstance(step.outputs, Mapping) else {}
     for name in outputs:
         if not (isinstance(name, str) and _OUTPUT.fullmatch(name)):
-            yield Problem("E-STEP-007", f"output {name!r} of step {step.name} has no proper name",
-                          where=f"{where}.outputs", fix="Use letters, digits and underscores.")  # fmt: skip
+            yield Problem(
+                "E-STEP-007",
+                f"output {name!r} of step {step.name} has no proper name",
+                where=f"{where}.outputs",
+                fix="Use letters, digits and underscores.",
+            )
     for file in [*outputs.values(), *([] if step.result is None else [step.result])]:
         if isinstance(file, str) and (not file.strip() or file.startswith("/") or ".." in file.split("/")):
-            yield Problem("E-STEP-007", f"output {file!r} of step {step.name} is outside the job's folder",
-                          where=f"{where}.outputs", fix="Give a relative file name.")  # fmt: skip
+            yield Problem(
+                "E-STEP-007",
+                f"output {file!r} of step {step.name} is outside the job's folder",
+                where=f"{where}.outputs",
+                fix="Give a relative file name.",
+            )
 
 
 def _need_problems(step: Step, where: str) -> Iterator[Problem]:
@@ -144,8 +186,13 @@ def _need_problems(step: Step, where: str) -> Iterator[Problem]:
 
 
 def _unmet(name: str, value: object, step: Step, where: str) -> Problem:
-    return Problem("E-STEP-008", f"{name} of step {step.name} cannot be met", f"{value!r}"[:80], f"{where}.{name}",
-                   "Give a positive number, or text like '4GB' or '2h'.")  # fmt: skip
+    return Problem(
+        "E-STEP-008",
+        f"{name} of step {step.name} cannot be met",
+        f"{value!r}"[:80],
+        f"{where}.{name}",
+        "Give a positive number, or text like '4GB' or '2h'.",
+    )
 
 
 def _whole(value: object, low: int, high: int) -> bool:
@@ -165,9 +212,13 @@ def _binding_problems(step: Step, loop: Loop, before: list[Step], where: str) ->
         known |= {f"{s.name}.{key}" for s in before for key in _known_outputs(s)} | set(_OURS)
         for name in placeholders(step):
             if name not in known and name.partition(".")[0] not in returning:
-                yield Problem("E-STEP-010", f"placeholder {{{name}}} of step {step.name} stands for nothing",
-                              f"there are {', '.join(sorted(known))}", f"{where}.run",
-                              did_you_mean(name, known) or "Use one of them.")  # fmt: skip
+                yield Problem(
+                    "E-STEP-010",
+                    f"placeholder {{{name}}} of step {step.name} stands for nothing",
+                    f"there are {', '.join(sorted(known))}",
+                    f"{where}.run",
+                    did_you_mean(name, known) or "Use one of them.",
+                )
     elif not returning:
         known |= {key for s in before for key in (*_known_outputs(s), s.name)}
         missing = [a for a in step.arguments if a not in known]
@@ -175,9 +226,13 @@ def _binding_problems(step: Step, loop: Loop, before: list[Step], where: str) ->
         leftover = len(last) == 1 and last[0] not in step.arguments
         if len(missing) > leftover:
             hints = [hint for name in missing if (hint := did_you_mean(name, known))]
-            yield Problem("E-STEP-011", f"argument {', '.join(missing)} of step {step.name} stands for nothing",
-                          f"there are {', '.join(sorted(known)) or 'none'}", f"{where}.arguments",
-                          " ".join(hints) or "Name a parameter or an output of an earlier step.")  # fmt: skip
+            yield Problem(
+                "E-STEP-011",
+                f"argument {', '.join(missing)} of step {step.name} stands for nothing",
+                f"there are {', '.join(sorted(known)) or 'none'}",
+                f"{where}.arguments",
+                " ".join(hints) or "Name a parameter or an output of an earlier step.",
+            )
 
 
 def _known_outputs(step: Step) -> list[str]:

@@ -131,10 +131,6 @@ class Carrier:
             return
         acks, self._acks = self._acks, {}
         self._store.jobs.submitted(acks, self._owner)
-        for handle, claim in self._running.items():
-            if claim.attempt.id in acks:
-                attempt = replace(claim.attempt, state=AttemptState.SUBMITTED, handle=handle)
-                self._running[handle] = replace(claim, attempt=attempt)
 
     def _outcome(self, handle: str, report: JobReport) -> Outcome:
         claim = self._running[handle]
@@ -148,7 +144,14 @@ class Carrier:
         if outcome.result is not None:
             self._store.jobs.keep_late([outcome])
         reason = "the loop was cancelled"
-        return Outcome(outcome.claim, AttemptState.CANCELLED, JobState.CANCELLED, reason=reason, usage=outcome.usage)
+        return Outcome(
+            outcome.claim,
+            AttemptState.CANCELLED,
+            JobState.CANCELLED,
+            reason=reason,
+            usage=outcome.usage,
+            was=outcome.was,
+        )
 
     def _hold_on_identical(self, outcomes: Iterable[Outcome]) -> None:
         """Hold a loop whose jobs fail alike one after the other, instead of burning its budget."""
@@ -209,8 +212,7 @@ class Carrier:
                 kept.append(claim)
             except BindingError as error:
                 failure = Failure(FailureClass.FATAL, "E-JOB-BIND", str(error), f"E-JOB-BIND {error}")
-                plan = self._catalog.plan(claim.loop_id)
-                self._outcomes.append(failed(claim, failure, plan, self._store.now(), self._caps))
+                self._never_ran(claim, failure)
         if not specs:
             return 0
         for claim, answer in zip(kept, self._provider.submit(specs), strict=True):
@@ -219,11 +221,14 @@ class Carrier:
                 self._acks[claim.attempt.id] = answer.handle
             elif answer.status is SubmissionStatus.REFUSED:
                 refused = Failure(FailureClass.FATAL, "E-JOB-REFUSED", answer.reason, f"E-JOB-REFUSED {answer.reason}")
-                plan = self._catalog.plan(claim.loop_id)
-                self._outcomes.append(failed(claim, refused, plan, self._store.now(), self._caps))
+                self._never_ran(claim, refused)
             else:
                 self._outcomes.append(abandoned(claim, answer.reason, self._store.now()))
         return len(specs)
+
+    def _never_ran(self, claim: Claim, failure: Failure) -> None:
+        outcome = failed(claim, failure, self._catalog.plan(claim.loop_id), self._store.now(), self._caps)
+        self._outcomes.append(replace(outcome, was=AttemptState.INTENT))
 
     def _spec(self, claim: Claim) -> JobSpec:
         plan = self._catalog.plan(claim.loop_id)
@@ -232,7 +237,7 @@ class Carrier:
         values = {**plan.loop.parameters, **claim.parameters}
         return JobSpec(
             key=claim.attempt.key,
-            folder=str(self._workdir / claim.attempt.path),
+            folder=f"{self._workdir}/{claim.attempt.path}",
             payload=bind(step, values, claim.upstream, str(plan.bundle), seed),
             requires=step.requires,
             seed=seed,

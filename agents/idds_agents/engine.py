@@ -193,8 +193,13 @@ def enter(store: Store, definition: Definition, bundle: str, seed: int, *, fresh
         return store.workflows.add(definition, bundle, seed)
     if fresh:
         if known.state not in TERMINAL["workflow"]:
-            raise DefinitionError.of("E-RUN-002", f"{known.path} has not ended", f"it is {known.state}", known.path,
-                                     f"'idds-core cancel {known.path}' first.")  # fmt: skip
+            raise DefinitionError.of(
+                "E-RUN-002",
+                f"{known.path} has not ended",
+                f"it is {known.state}",
+                known.path,
+                f"'idds-core cancel {known.path}' first.",
+            )
         return store.workflows.add(definition, bundle, seed, known.revision + 1)
     changes = {
         "definition": known.definition != definition.text,
@@ -203,9 +208,13 @@ def enter(store: Store, definition: Definition, bundle: str, seed: int, *, fresh
     }
     changed = [what for what, is_so in changes.items() if is_so]
     if changed:
-        raise DefinitionError.of("E-RUN-001", f"{known.path} was started differently",
-                                 f"changed: {', '.join(changed)}", known.path,
-                                 "Run it as it was, give --fresh to begin anew, or another --workdir.")  # fmt: skip
+        raise DefinitionError.of(
+            "E-RUN-001",
+            f"{known.path} was started differently",
+            f"changed: {', '.join(changed)}",
+            known.path,
+            "Run it as it was, give --fresh to begin anew, or another --workdir.",
+        )
     return known
 
 
@@ -275,6 +284,5 @@ def _source(given: Loop | Workflow) -> Path:
         if file:
             return Path(file).resolve().parent
     if any(step.function for step in Workflow.of(given).loops[0].body):
-        raise IddsError.of("E-RUN-003", "the source of the steps cannot be found", "", "",
-                           "Use 'idds-core run FILE'.")  # fmt: skip
+        raise IddsError.of("E-RUN-003", "the source of the steps cannot be found", "", "", "Use 'idds-core run FILE'.")
     return Path.cwd()

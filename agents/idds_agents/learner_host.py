@@ -25,7 +25,8 @@ __all__ = ["LearnerHost"]
 _TRIES = 3
 _ANSWER_LIMIT = 100_000_000
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")  # fmt: skip
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+_ONE_THREAD = dict.fromkeys(_THREADS, "1")
 
 
 class _Died(Exception):
@@ -89,14 +90,24 @@ class LearnerHost:
                 except _Died as error:
                     self._kill()
                     if self._closed or attempt == _TRIES:
-                        raise IddsError.of("E-LEARNER-002", "the learner's process died", str(error), str(self._log),
-                                           "See its log, then 'resume'.") from None  # fmt: skip
+                        raise IddsError.of(
+                            "E-LEARNER-002",
+                            "the learner's process died",
+                            str(error),
+                            str(self._log),
+                            "See its log, then 'resume'.",
+                        ) from None
                 except IddsError:
                     self._kill()
                     raise
         if "error" in answer:
-            raise IddsError.of("E-LEARNER-003", "the learner failed", answer["error"], answer["where"],
-                               f"Mend it (its log: {self._log}), then 'resume'.")  # fmt: skip
+            raise IddsError.of(
+                "E-LEARNER-003",
+                "the learner failed",
+                answer["error"],
+                answer["where"],
+                f"Mend it (its log: {self._log}), then 'resume'.",
+            )
         return Answer(answer)
 
     def _exchange(self, line: bytes) -> bytes:
@@ -124,21 +135,34 @@ class LearnerHost:
             if received.endswith(b"\n"):
                 return bytes(received)
             if len(received) > _ANSWER_LIMIT:
-                raise IddsError.of("E-LEARNER-006", "the learner's answer is too large",
-                                   f"more than {_ANSWER_LIMIT} bytes", "", "Give less diagnostics.")  # fmt: skip
+                raise IddsError.of(
+                    "E-LEARNER-006",
+                    "the learner's answer is too large",
+                    f"more than {_ANSWER_LIMIT} bytes",
+                    "",
+                    "Give less diagnostics.",
+                )
 
     def _check_limits(self, deadline: float) -> None:
         assert self._process is not None
         if time.monotonic() > deadline:
-            raise IddsError.of("E-LEARNER-004", "the learner took too long",
-                               f"no answer within {self._seconds:g} s", str(self._log),
-                               "Mend it or raise learner_seconds, then 'resume'.")  # fmt: skip
+            raise IddsError.of(
+                "E-LEARNER-004",
+                "the learner took too long",
+                f"no answer within {self._seconds:g} s",
+                str(self._log),
+                "Mend it or raise learner_seconds, then 'resume'.",
+            )
         with contextlib.suppress(OSError, ValueError, IndexError):
             rss = int(Path(f"/proc/{self._process.pid}/statm").read_text(encoding="ascii").split()[1]) * _PAGE
             if rss > self._memory:
-                raise IddsError.of("E-LEARNER-005", "the learner used too much memory",
-                                   f"{rss / 1e9:.2f} GB, the limit is {self._memory / 1e9:g} GB", str(self._log),
-                                   "Mend it or raise learner_memory, then 'resume'.")  # fmt: skip
+                raise IddsError.of(
+                    "E-LEARNER-005",
+                    "the learner used too much memory",
+                    f"{rss / 1e9:.2f} GB, the limit is {self._memory / 1e9:g} GB",
+                    str(self._log),
+                    "Mend it or raise learner_memory, then 'resume'.",
+                )
 
     # ------------------------------------------------------------------ the process
     def _start(self) -> None:

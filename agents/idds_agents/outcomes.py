@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from idds_agents.catalog import LoopPlan
 from idds_core.binding import BindingError, observe
+from idds_core.history import strict_json
 from idds_core.ports import Failure, JobReport, ReportState
 from idds_core.states import AttemptState, FailureClass, JobState, PointState
 from idds_core.store import Claim, Outcome
@@ -43,24 +43,24 @@ def outcome_of(claim: Claim, report: JobReport, plan: LoopPlan, now: float, caps
 
 
 def _succeeded(claim: Claim, report: JobReport, plan: LoopPlan, caps: Caps) -> Outcome:
-    result = _checked(claim, report.result, caps)
+    result, text = _checked(claim, report.result, caps)
     observation = None
     if plan.is_last(claim.step):
-        observation = json.dumps(observe(result["values"], plan.loop.targets).to_json())
+        observation = strict_json(observe(result["values"], plan.loop.targets).to_json())
     return Outcome(
         claim,
         AttemptState.SUCCEEDED,
         JobState.DONE,
         PointState.MEASURED if observation else None,
-        result=_strict(result, caps),
+        result=text,
         observation=observation,
         usage=report.usage,
         node=report.node,
     )
 
 
-def _checked(claim: Claim, result: Mapping[str, Any] | None, caps: Caps) -> dict[str, Any]:
-    """The values and files of a result that is this attempt's and this point's."""
+def _checked(claim: Claim, result: Mapping[str, Any] | None, caps: Caps) -> tuple[dict[str, Any], str]:
+    """The values and files of a result that is this attempt's and this point's, and their text."""
     if not isinstance(result, Mapping):
         raise BindingError("there is no result")
     if result.get("key") != claim.attempt.key or result.get("digest") != claim.digest:
@@ -69,13 +69,12 @@ def _checked(claim: Claim, result: Mapping[str, Any] | None, caps: Caps) -> dict
     if not isinstance(values, Mapping) or not isinstance(files, Mapping):
         raise BindingError("it has no values")
     checked = {"values": dict(values), "files": {k: dict(v) for k, v in files.items()}}
-    _strict(checked, caps)
-    return checked
+    return checked, _strict(checked, caps)
 
 
 def _strict(result: Mapping[str, Any], caps: Caps) -> str:
     try:
-        text = json.dumps(result, allow_nan=False, separators=(",", ":"))
+        text = strict_json(result)
     except (TypeError, ValueError):
         bad = [k for k, v in result.get("values", {}).items() if not _is_strict(v)]
         raise BindingError(f"{', '.join(map(str, bad)) or 'a value'} is not finite or not JSON") from None
@@ -86,7 +85,7 @@ def _strict(result: Mapping[str, Any], caps: Caps) -> str:
 
 def _is_strict(value: Any) -> bool:
     try:
-        json.dumps(value, allow_nan=False)
+        strict_json(value)
     except (TypeError, ValueError):
         return False
     return True
@@ -94,7 +93,7 @@ def _is_strict(value: Any) -> bool:
 
 def _infeasible(claim: Claim, report: JobReport) -> Outcome:
     why = str((report.result or {}).get("infeasible", "")) or (report.failure.message if report.failure else "")
-    text = json.dumps({"values": {}, "files": {}, "infeasible": why[:1000]})
+    text = strict_json({"values": {}, "files": {}, "infeasible": why[:1000]})
     return Outcome(
         claim,
         AttemptState.SUCCEEDED,
@@ -149,4 +148,12 @@ def failed(
 
 def abandoned(claim: Claim, reason: str, now: float) -> Outcome:
     """The outcome of an attempt that never ran: the provider said later, or another copy had the claim."""
-    return Outcome(claim, AttemptState.ABANDONED, JobState.READY, reason=reason, not_before=now + 1.0, counts=False)
+    return Outcome(
+        claim,
+        AttemptState.ABANDONED,
+        JobState.READY,
+        reason=reason,
+        not_before=now + 1.0,
+        counts=False,
+        was=AttemptState.INTENT,
+    )

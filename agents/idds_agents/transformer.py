@@ -103,8 +103,13 @@ class Transformer:
             answer = future.result()
             wrong = proposal_problem(answer["points"], answer["asked"], history)
             if wrong:
-                raise IddsError.of("E-LEARNER-001", "the learner's proposal cannot be used", wrong,
-                                   f"iteration {number + 1} of {plan.path}", "Mend the learner, then 'resume'.")  # fmt: skip
+                raise IddsError.of(
+                    "E-LEARNER-001",
+                    "the learner's proposal cannot be used",
+                    wrong,
+                    f"iteration {number + 1} of {plan.path}",
+                    "Mend the learner, then 'resume'.",
+                )
         except IddsError as error:
             self._store.workflows.move_loop(loop, LoopState.HELD, str(error), _ACTOR)
             return 1

@@ -65,9 +65,13 @@ class Workspace:
             probe.write_text("x", encoding="ascii")
             probe.unlink()
         except OSError as error:
-            raise StoreError.of("E-WORKDIR-001", f"the work folder {self.folder} cannot be written",
-                                error.strerror or str(error), str(self.folder),
-                                "Check its permissions and free space, or give another --workdir.") from error  # fmt: skip
+            raise StoreError.of(
+                "E-WORKDIR-001",
+                f"the work folder {self.folder} cannot be written",
+                error.strerror or str(error),
+                str(self.folder),
+                "Check its permissions and free space, or give another --workdir.",
+            ) from error
 
     def own(self) -> None:
         """Become the one engine of this folder.
@@ -79,9 +83,13 @@ class Workspace:
 
         """
         if not self.lock.acquire():
-            raise IddsError.of("E-ENGINE-001", "another engine works in this folder",
-                               f"process {self.lock.holder() or 'unknown'}", str(self.folder),
-                               "Wait for it, or give another --workdir; 'show', 'hold', 'cancel' work meanwhile.")  # fmt: skip
+            raise IddsError.of(
+                "E-ENGINE-001",
+                "another engine works in this folder",
+                f"process {self.lock.holder() or 'unknown'}",
+                str(self.folder),
+                "Wait for it, or give another --workdir; 'show', 'hold', 'cancel' work meanwhile.",
+            )
 
     def open(self) -> Store:
         """The store, for writing."""

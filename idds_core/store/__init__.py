@@ -14,5 +14,18 @@ from idds_core.store.records import (
 )
 from idds_core.store.store import OwnerLock, Store, open_store
 
-__all__ = ["Attempt", "Claim", "Command", "Decision", "EventRecord", "Iteration", "Job", "LoopRecord", "Outcome",
-    "OwnerLock", "Store", "WorkflowRecord", "open_store"]  # fmt: skip
+__all__ = [
+    "Attempt",
+    "Claim",
+    "Command",
+    "Decision",
+    "EventRecord",
+    "Iteration",
+    "Job",
+    "LoopRecord",
+    "Outcome",
+    "OwnerLock",
+    "Store",
+    "WorkflowRecord",
+    "open_store",
+]

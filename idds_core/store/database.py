@@ -21,8 +21,13 @@ from idds_core.store import tables
 __all__ = ["Database"]
 
 _BUSY_MS = 30_000
-_TABLES = {"workflow": tables.workflow, "loop": tables.loop, "point": tables.point, "job": tables.job,
-    "attempt": tables.attempt}  # fmt: skip
+_TABLES = {
+    "workflow": tables.workflow,
+    "loop": tables.loop,
+    "point": tables.point,
+    "job": tables.job,
+    "attempt": tables.attempt,
+}
 
 
 class Database:
@@ -88,14 +93,26 @@ class Database:
         """The coded error that stands for a driver's, or None when it is no fault of the file or disk."""
         text = str(error)
         cases = [
-            (("disk is full", "disk I/O error"), "E-STORE-002", "the disk is full or failing", "Free some space, then "
-             "run the same command again; nothing acknowledged was lost."),
-            (("malformed", "not a database", "file is encrypted"), "E-STORE-003", "the database is damaged",
-             "Restore a copy, or move the file away to begin anew."),
-            (("readonly", "read-only", "unable to open"), "E-STORE-004", "the database cannot be written or opened",
-             "Check the folder's permissions, or give another --workdir."),
+            (
+                ("disk is full", "disk I/O error"),
+                "E-STORE-002",
+                "the disk is full or failing",
+                "Free some space, then run the same command again; nothing acknowledged was lost.",
+            ),
+            (
+                ("malformed", "not a database", "file is encrypted"),
+                "E-STORE-003",
+                "the database is damaged",
+                "Restore a copy, or move the file away to begin anew.",
+            ),
+            (
+                ("readonly", "read-only", "unable to open"),
+                "E-STORE-004",
+                "the database cannot be written or opened",
+                "Check the folder's permissions, or give another --workdir.",
+            ),
             (("locked",), "E-STORE-005", "the database is locked by another program", "End that program."),
-        ]  # fmt: skip
+        ]
         for words, code, what, fix in cases:
             if any(word in text for word in words):
                 return StoreError.of(code, what, text, str(self.path), fix)
@@ -202,8 +219,10 @@ class Database:
                 kept = set(moved)
                 text = json.dumps([{"id": r["id"], "reason": r.get("reason", "")} for r in rows if r["id"] in kept])
             if moved:
-                connection.execute(_event_statement(), {"rows": text, "entity_": entity, "old_": old, "new_": new,
-                                   "actor_": actor, "now_": now})  # fmt: skip
+                connection.execute(
+                    _event_statement(),
+                    {"rows": text, "entity_": entity, "old_": old, "new_": new, "actor_": actor, "now_": now},
+                )
         return moved
 
 

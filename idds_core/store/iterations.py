@@ -10,19 +10,33 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from idds_core.history import History, IterationRecord, Observation, Point, canonical_json
+from idds_core.history import History, IterationRecord, Observation, Point, canonical_json, strict_json
 from idds_core.model import Loop
 from idds_core.ports import Verdict
 from idds_core.states import JobState, PointState
 from idds_core.store import tables
 from idds_core.store.database import Database
 from idds_core.store.records import Iteration
-from idds_core.store.workflows import as_json
 
 __all__ = ["Decision", "Iterations", "point_digest"]
 
-_COLUMNS = [tables.iteration.c[n] for n in ("id", "loop_id", "number", "asked", "proposed", "closed", "elapsed_s",
-    "core_hours", "learner_state", "diagnostics", "verdict", "verdict_reason")]  # fmt: skip
+_COLUMNS = [
+    tables.iteration.c[n]
+    for n in (
+        "id",
+        "loop_id",
+        "number",
+        "asked",
+        "proposed",
+        "closed",
+        "elapsed_s",
+        "core_hours",
+        "learner_state",
+        "diagnostics",
+        "verdict",
+        "verdict_reason",
+    )
+]
 _OF_LOOP = tables.iteration.c.loop_id == sa.bindparam("loop")
 _ALL = sa.select(*_COLUMNS).where(_OF_LOOP).order_by(tables.iteration.c.number)
 _NEWEST = sa.select(*_COLUMNS).where(_OF_LOOP).order_by(tables.iteration.c.number.desc()).limit(1)
@@ -70,7 +84,7 @@ class Iterations:
         return [
             Iteration(
                 **{
-                    **r._mapping,
+                    **r._asdict(),
                     "learner_state": json.loads(r.learner_state or "{}"),
                     "diagnostics": json.loads(r.diagnostics or "{}"),
                     "verdict": r.verdict or "",
@@ -119,10 +133,17 @@ class Iterations:
                 {"loop_id": loop_id, "number": number, "asked": asked, "proposed": len(points), "created": now},
             )
             rows = [
-                {"loop_id": loop_id, "number": first_number + i, "iteration": number, "state": PointState.OPEN.value,
-                 "parameters": canonical_json(p), "digest": point_digest(p), "created": now}
+                {
+                    "loop_id": loop_id,
+                    "number": first_number + i,
+                    "iteration": number,
+                    "state": PointState.OPEN.value,
+                    "parameters": canonical_json(p),
+                    "digest": point_digest(p),
+                    "created": now,
+                }
                 for i, p in enumerate(points)
-            ]  # fmt: skip
+            ]
             if not rows:
                 return
             connection.execute(sa.insert(tables.point), rows)
@@ -130,11 +151,17 @@ class Iterations:
             query = sa.select(c.id).where(c.loop_id == loop_id, c.number >= first_number).order_by(c.number)
             point_ids = connection.execute(query).scalars().all()
             jobs = [
-                {"loop_id": loop_id, "point_id": point_id, "step": step.name, "step_no": no, "created": now,
-                 "state": JobState.WAITING.value if no else JobState.READY.value}
+                {
+                    "loop_id": loop_id,
+                    "point_id": point_id,
+                    "step": step.name,
+                    "step_no": no,
+                    "created": now,
+                    "state": JobState.WAITING.value if no else JobState.READY.value,
+                }
                 for point_id in point_ids
                 for no, step in enumerate(loop.body)
-            ]  # fmt: skip
+            ]
             connection.execute(sa.insert(tables.job), jobs)
             self._db.count(loop_id, "points", len(rows))
             self._db.count(loop_id, "jobs", len(jobs))
@@ -148,8 +175,8 @@ class Iterations:
                 sa.update(row)
                 .where(row.c.id == iteration.id, row.c.verdict.is_(None), row.c.closed.is_not(None))
                 .values(
-                    learner_state=as_json(decision.state),
-                    diagnostics=as_json(decision.diagnostics),
+                    learner_state=strict_json(decision.state),
+                    diagnostics=strict_json(decision.diagnostics),
                     verdict=str(decision.verdict.kind),
                     verdict_reason=decision.verdict.reason,
                 )

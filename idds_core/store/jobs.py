@@ -19,8 +19,26 @@ from idds_core.store.workflows import ids
 
 __all__ = ["Jobs"]
 
-_ATTEMPT_FIELDS = ("id", "job_id", "loop_id", "number", "key", "path", "provider", "handle", "state", "reason",
-    "failure_class", "failure_code", "signature", "created", "ended", "wall_s", "cpu_s", "max_rss")  # fmt: skip
+_ATTEMPT_FIELDS = (
+    "id",
+    "job_id",
+    "loop_id",
+    "number",
+    "key",
+    "path",
+    "provider",
+    "handle",
+    "state",
+    "reason",
+    "failure_class",
+    "failure_code",
+    "signature",
+    "created",
+    "ended",
+    "wall_s",
+    "cpu_s",
+    "max_rss",
+)
 _ATTEMPT = [tables.attempt.c[name] for name in _ATTEMPT_FIELDS]
 _LIVE = (AttemptState.INTENT, AttemptState.SUBMITTED)
 _END_COLUMNS = ("failure_class", "failure_code", "signature", "node", "wall_s", "cpu_s", "max_rss")
@@ -53,14 +71,23 @@ _CLAIMED = (
     .order_by(_J.id)
 )
 _LIVE_CLAIMS = (
-    sa.select(*_ATTEMPT, _J.point_id, _P.number.label("point"), _P.parameters, _P.digest, _J.step, _J.step_no,
-              _J.user_failures, _J.infra_failures)
+    sa.select(
+        *_ATTEMPT,
+        _J.point_id,
+        _P.number.label("point"),
+        _P.parameters,
+        _P.digest,
+        _J.step,
+        _J.step_no,
+        _J.user_failures,
+        _J.infra_failures,
+    )
     .select_from(tables.attempt)
     .join(tables.job, _J.id == _A.job_id)
     .join(tables.point, _P.id == _J.point_id)
     .where(_A.state.in_([sa.literal_column("'intent'"), sa.literal_column("'submitted'")]))
     .order_by(_A.id)
-)  # fmt: skip
+)
 _OF_JOBS = _LIVE_CLAIMS.where(_A.job_id.in_(_given("ids")))
 _MINE = _LIVE_CLAIMS.where(_A.owner == sa.bindparam("owner"))
 _OTHERS = _LIVE_CLAIMS.where(_A.owner != sa.bindparam("owner"))
@@ -123,11 +150,20 @@ class Jobs:
             connection.execute(_COUNT_ATTEMPT, chosen)
             rows = connection.execute(_CLAIMED, chosen).all()
             attempts = [
-                {"job_id": r[0], "loop_id": r[1], "number": r[4], "key": key(r[0], r[4]), "provider": provider,
-                 "path": f"{loops[r[1]]}/it/{r[6]}/p/{r[5]}/{r[2]}/job/{r[3]}/a/{r[4]}",
-                 "owner": owner, "lease_until": now + lease_s, "state": AttemptState.INTENT.value, "created": now}
+                {
+                    "job_id": r[0],
+                    "loop_id": r[1],
+                    "number": r[4],
+                    "key": key(r[0], r[4]),
+                    "provider": provider,
+                    "path": f"{loops[r[1]]}/it/{r[6]}/p/{r[5]}/{r[2]}/job/{r[3]}/a/{r[4]}",
+                    "owner": owner,
+                    "lease_until": now + lease_s,
+                    "state": AttemptState.INTENT.value,
+                    "created": now,
+                }
                 for r in rows
-            ]  # fmt: skip
+            ]
             connection.execute(sa.insert(tables.attempt), attempts)
             for loop_id, count in _counts(r[1] for r in rows):
                 self._db.count(loop_id, "attempts", count)
@@ -145,11 +181,22 @@ class Jobs:
             upstream = self._upstream(connection, later) if later else {}
         n = len(_ATTEMPT)
         return [
-            Claim(r.job_id, r.loop_id, r.point_id, r[n + 1], json.loads(r.parameters), r.digest, r.step, r.step_no,
-                  r.user_failures, r.infra_failures, _attempt(r[:n]),
-                  tuple((step, res) for no, step, res in upstream.get(r.point_id, ()) if no < r.step_no))
+            Claim(
+                r.job_id,
+                r.loop_id,
+                r.point_id,
+                r[n + 1],
+                json.loads(r.parameters),
+                r.digest,
+                r.step,
+                r.step_no,
+                r.user_failures,
+                r.infra_failures,
+                _attempt(r[:n]),
+                tuple((step, res) for no, step, res in upstream.get(r.point_id, ()) if no < r.step_no),
+            )
             for r in rows
-        ]  # fmt: skip
+        ]
 
     def _upstream(self, connection: sa.Connection, points: list[int]) -> dict[int, list[tuple[int, str, Any]]]:
         found: dict[int, list[tuple[int, str, Any]]] = defaultdict(list)
@@ -196,7 +243,7 @@ class Jobs:
 
     def _end_attempts(self, outcomes: Sequence[Outcome], actor: str) -> set[int]:
         moved: set[int] = set()
-        for key, group in _grouped(outcomes, lambda o: (o.claim.attempt.state, o.attempt_state)):
+        for key, group in _grouped(outcomes, lambda o: (o.was, o.attempt_state)):
             rows = [_attempt_end(o) for o in group]
             moved.update(self._db.move("attempt", rows, key[0], key[1], actor=actor, columns=_END_COLUMNS))
         return moved
@@ -220,10 +267,14 @@ class Jobs:
         ending = [o for o in outcomes if o.point_state is not None]
         for key, group in _grouped(ending, lambda o: str(o.point_state)):
             rows = [
-                {"id": o.claim.point_id, "reason": o.reason, "observation": o.observation,
-                 "failure_class": str(o.failure.class_) if o.failure else None}
+                {
+                    "id": o.claim.point_id,
+                    "reason": o.reason,
+                    "observation": o.observation,
+                    "failure_class": str(o.failure.class_) if o.failure else None,
+                }
                 for o in group
-            ]  # fmt: skip
+            ]
             columns = ("observation", "failure_class")
             moved = set(self._db.move("point", rows, PointState.OPEN, key, actor=actor, columns=columns))
             for loop_id, count in _counts(o.claim.loop_id for o in group if o.claim.point_id in moved):
@@ -313,12 +364,13 @@ class Jobs:
         """Jobs of a loop."""
         j, p = tables.job.c, tables.point.c
         query = (
-            sa.select(j.id, j.loop_id, p.number, p.iteration, j.step, j.chunk, j.state, j.reason, j.attempts,
-                      j.not_before)
+            sa.select(
+                j.id, j.loop_id, p.number, p.iteration, j.step, j.chunk, j.state, j.reason, j.attempts, j.not_before
+            )
             .join(tables.point, p.id == j.point_id)
             .where(j.loop_id == loop_id)
             .order_by(p.number, j.step_no, j.chunk)
-        )  # fmt: skip
+        )
         if states:
             query = query.where(j.state.in_(list(states)))
         if point is not None:

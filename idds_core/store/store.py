@@ -91,15 +91,21 @@ def open_store(
 
     """
     if mode == "read" and not path.exists():
-        raise StoreError.of("E-STORE-006", "there is no store here", "no such file", str(path),
-                            "Give the --workdir of a run.")  # fmt: skip
+        raise StoreError.of(
+            "E-STORE-006", "there is no store here", "no such file", str(path), "Give the --workdir of a run."
+        )
     database = Database(path, mode, clock, durability)
     try:
         revision = _revision(database)
         if revision != HEAD:
             if mode == "read":
-                raise StoreError.of("E-STORE-007", "the store has another schema", f"{revision}, not {HEAD}",
-                                    str(path), "Open it once with 'idds-core run' of this version.")  # fmt: skip
+                raise StoreError.of(
+                    "E-STORE-007",
+                    "the store has another schema",
+                    f"{revision}, not {HEAD}",
+                    str(path),
+                    "Open it once with 'idds-core run' of this version.",
+                )
             database.close()
             _migrate(path, database)
             database = Database(path, mode, clock, durability)
@@ -115,8 +121,13 @@ def _revision(database: Database) -> str | None:
     with database.reading() as connection:
         if not connection.exec_driver_sql("SELECT 1 FROM sqlite_master WHERE name='alembic_version'").first():
             if connection.exec_driver_sql("SELECT 1 FROM sqlite_master").first():
-                raise StoreError.of("E-STORE-008", "the file is no store", "it has other tables", str(database.path),
-                                    "Give another --workdir.")  # fmt: skip
+                raise StoreError.of(
+                    "E-STORE-008",
+                    "the file is no store",
+                    "it has other tables",
+                    str(database.path),
+                    "Give another --workdir.",
+                )
             return None
         return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
 
@@ -132,8 +143,13 @@ def _migrate(path: Path, database: Database) -> None:
     try:
         command.upgrade(config, "head")
     except CommandError as error:
-        raise StoreError.of("E-STORE-009", "the store is of a newer version", str(error), str(path),
-                            "Use the version of idds-core that made it, or a newer one.") from error  # fmt: skip
+        raise StoreError.of(
+            "E-STORE-009",
+            "the store is of a newer version",
+            str(error),
+            str(path),
+            "Use the version of idds-core that made it, or a newer one.",
+        ) from error
     except (sqlite3.Error, sa.exc.DBAPIError) as error:
         raise database.explain(error) or error from error
 

@@ -4,8 +4,22 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-__all__ = ["attempt", "command", "counter", "counter_delta", "event", "iteration", "job", "late_result", "loop", "meta",
-    "metadata", "point", "result", "workflow"]  # fmt: skip
+__all__ = [
+    "attempt",
+    "command",
+    "counter",
+    "counter_delta",
+    "event",
+    "iteration",
+    "job",
+    "late_result",
+    "loop",
+    "meta",
+    "metadata",
+    "point",
+    "result",
+    "workflow",
+]
 
 metadata = sa.MetaData(
     naming_convention={
@@ -104,8 +118,13 @@ point = sa.Table(
     *_state(),
     sa.UniqueConstraint("loop_id", "number"),
 )
-sa.Index("ix_point_open", point.c.loop_id, point.c.iteration, sqlite_where=point.c.state == "open",
-         postgresql_where=point.c.state == "open")  # fmt: skip
+sa.Index(
+    "ix_point_open",
+    point.c.loop_id,
+    point.c.iteration,
+    sqlite_where=point.c.state == "open",
+    postgresql_where=point.c.state == "open",
+)
 
 job = sa.Table(
     "job",
@@ -126,8 +145,9 @@ job = sa.Table(
 )
 # The claim is ordered by the column of its own partial index, so that finished jobs never cost it anything.
 sa.Index("ix_job_ready", job.c.id, sqlite_where=job.c.state == "ready", postgresql_where=job.c.state == "ready")
-sa.Index("ix_job_waiting", job.c.point_id, sqlite_where=job.c.state == "waiting",
-         postgresql_where=job.c.state == "waiting")  # fmt: skip
+sa.Index(
+    "ix_job_waiting", job.c.point_id, sqlite_where=job.c.state == "waiting", postgresql_where=job.c.state == "waiting"
+)
 
 attempt = sa.Table(
     "attempt",
@@ -189,8 +209,9 @@ event = sa.Table(
     sa.Column("reason", sa.Text, nullable=False, server_default=""),
     sa.Column("at", sa.Float, nullable=False),
 )
-sa.Index("ix_event_unsealed", event.c.id, sqlite_where=event.c.seal_no.is_(None),
-         postgresql_where=event.c.seal_no.is_(None))  # fmt: skip
+sa.Index(
+    "ix_event_unsealed", event.c.id, sqlite_where=event.c.seal_no.is_(None), postgresql_where=event.c.seal_no.is_(None)
+)
 
 # A counter is its row plus its deltas that the sealer has not folded yet: no row that every writer fights for.
 counter = sa.Table(
@@ -220,5 +241,6 @@ command = sa.Table(
     sa.Column("done", sa.Float),
     sa.Column("answer", sa.Text),
 )
-sa.Index("ix_command_open", command.c.id, sqlite_where=command.c.done.is_(None),
-         postgresql_where=command.c.done.is_(None))  # fmt: skip
+sa.Index(
+    "ix_command_open", command.c.id, sqlite_where=command.c.done.is_(None), postgresql_where=command.c.done.is_(None)
+)

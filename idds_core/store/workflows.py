@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,8 +15,9 @@ from idds_core.store.records import Command, LoopRecord, WorkflowRecord
 
 __all__ = ["Workflows"]
 
-_WORKFLOW = [tables.workflow.c[n] for n in ("id", "name", "revision", "definition", "bundle", "seed", "state", "wish",
-    "reason")]  # fmt: skip
+_WORKFLOW = [
+    tables.workflow.c[n] for n in ("id", "name", "revision", "definition", "bundle", "seed", "state", "wish", "reason")
+]
 _LOOP = [tables.loop.c[n] for n in ("id", "workflow_id", "name", "state", "wish", "reason", "created")]
 
 # Statements that are asked at each turn of an engine are built once: building one costs more than running it.
@@ -71,7 +71,7 @@ class Workflows:
         """All workflows, oldest first."""
         with self._db.reading() as connection:
             rows: list[Any] = list(connection.execute(sa.select(*_WORKFLOW).order_by(tables.workflow.c.id)))
-        return [WorkflowRecord(**{**r._mapping, "state": WorkflowState(r.state), "wish": Wish(r.wish)}) for r in rows]
+        return [WorkflowRecord(**{**r._asdict(), "state": WorkflowState(r.state), "wish": Wish(r.wish)}) for r in rows]
 
     def latest(self, name: str) -> WorkflowRecord | None:
         """The newest revision of the workflow of that name."""
@@ -103,7 +103,7 @@ class Workflows:
     def _loops(self, query: Any, **values: Any) -> list[LoopRecord]:
         with self._db.reading() as connection:
             rows: list[Any] = list(connection.execute(query, values))
-        return [LoopRecord(**{**r._mapping, "state": LoopState(r.state), "wish": Wish(r.wish)}) for r in rows]
+        return [LoopRecord(**{**r._asdict(), "state": LoopState(r.state), "wish": Wish(r.wish)}) for r in rows]
 
     def move_loop(self, loop: LoopRecord, state: LoopState, reason: str, actor: str) -> bool:
         """Move a loop from the state it was seen in."""
@@ -147,9 +147,16 @@ class Workflows:
             )
             connection.execute(
                 sa.insert(tables.event),
-                {"entity": "command", "entity_id": command.id, "old": "open", "new": command.verb,
-                 "actor": command.actor, "reason": text, "at": now},
-            )  # fmt: skip
+                {
+                    "entity": "command",
+                    "entity_id": command.id,
+                    "old": "open",
+                    "new": command.verb,
+                    "actor": command.actor,
+                    "reason": text,
+                    "at": now,
+                },
+            )
 
     def command_answer(self, command_id: int) -> str | None:
         """The answer to a command, once it has taken effect."""
@@ -161,11 +168,6 @@ class Workflows:
         """A fact about the store itself."""
         with self._db.reading() as connection:
             return connection.execute(sa.select(tables.meta.c.value).where(tables.meta.c.key == key)).scalar()
-
-
-def as_json(value: Any) -> str:
-    """JSON text for a column."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
 def ids(rows: Sequence[Any]) -> list[dict[str, int]]:

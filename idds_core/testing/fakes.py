@@ -48,7 +48,9 @@ def success(spec: JobSpec, values: Mapping[str, Any]) -> JobReport:
     return JobReport(ReportState.SUCCEEDED, result, usage=Usage(1.0, 1.0, 1000))
 
 
-def failure(message: str = "it failed", class_: FailureClass = FailureClass.USER, code: str = "E-JOB-EXIT") -> JobReport:
+def failure(
+    message: str = "it failed", class_: FailureClass = FailureClass.USER, code: str = "E-JOB-EXIT"
+) -> JobReport:
     """The report of a job that failed; equal messages have equal signatures."""
     state = ReportState.LOST if code == "E-JOB-LOST" else ReportState.FAILED
     return JobReport(state, failure=Failure(class_, code, message, f"{code} {message}"))

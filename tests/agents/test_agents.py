@@ -100,7 +100,9 @@ def test_a_users_failure_is_tried_three_times_then_the_point_fails(make: Make) -
     failed = [p for p in world.history.points if p.state is PointState.FAILED]
     assert [(p.number, p.failure_class) for p in failed] == [(1, "USER")]
     attempts = world.store.jobs.failed_attempts(world.loop.id)
-    assert [(a.number, a.failure_code, a.reason) for a in attempts] == [(i, "E-JOB-EXIT", "exit code 3") for i in (1, 2, 3)]
+    assert [(a.number, a.failure_code, a.reason) for a in attempts] == [
+        (i, "E-JOB-EXIT", "exit code 3") for i in (1, 2, 3)
+    ]
     assert world.violations() == {}
 
 

@@ -166,10 +166,10 @@ def _blurred(mask: NDArray[np.bool_], width: int = 7) -> NDArray[np.float64]:
 
 def _draw_line(axes: Axes, surface: Surface, target: str, label: str, index: int) -> None:
     colour, dash = _COLOURS[index % len(_COLOURS)], _DASHES[index % len(_DASHES)]
-    style: dict[str, Any] = {"color": colour, "linestyle": dash, "linewidth": 2.2, "zorder": 4}
+    style: dict[str, Any] = {"color": colour, "linestyle": dash, "linewidth": 2.2}
+    for piece in surface.whole_lines(target):  # the forbidden region is painted over it: a clean end at its border
+        axes.plot(piece[:, 0], piece[:, 1], zorder=1.5, **style)
     lines = surface.lines(target)
-    for line in lines:
-        axes.plot(line.points[:, 0], line.points[:, 1], **style)
     text = f"{label} (\N{PLUS-MINUS SIGN}1\N{GREEK SMALL LETTER SIGMA} band)"
     axes.plot([], [], label=text if lines else f"{label}: no line", **style)
 

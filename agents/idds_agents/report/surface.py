@@ -114,15 +114,17 @@ class Surface:
         mean = self.mean[target]
         return bool(mean[inside].mean() < mean[~inside].mean())
 
-    def lines(self, target: str, curve: str = "central") -> list[Line]:
-        """The pieces of a curve of a target, cut where they leave the allowed region."""
+    def whole_lines(self, target: str, curve: str = "central") -> list[NDArray[np.float64]]:
+        """The pieces of a curve, (k, 2) each, also where the constraints are not met."""
         import numpy as np
         from contourpy import contour_generator
 
         made = contour_generator(self.x.values, self.y.values, self.distance[target])
-        pieces: list[NDArray[np.float64]] = []
-        for piece in made.lines(float(CURVES[curve])):
-            pieces.extend(self._allowed_parts(np.asarray(piece, dtype=float)))
+        return [np.asarray(piece, dtype=float) for piece in made.lines(float(CURVES[curve]))]
+
+    def lines(self, target: str, curve: str = "central") -> list[Line]:
+        """The pieces of a curve of a target, cut where they leave the allowed region."""
+        pieces = [part for piece in self.whole_lines(target, curve) for part in self._allowed_parts(piece)]
         return [Line(target, curve, i, piece) for i, piece in enumerate(pieces)]
 
     def all_lines(self) -> list[Line]:

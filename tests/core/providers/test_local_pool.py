@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -237,6 +239,7 @@ def test_a_refused_job_says_why(local: LocalProvider, specs: Specs) -> None:
         specs.function("double", bundle="relative"),
         specs.function("double", {"x": object()}),
         specs.command(),
+        specs.command("true", env={"A": 1}),  # type: ignore[dict-item]
         specs.function("double", key="x" * 64),
     ]
     for answer in local.submit(wrong):
@@ -272,3 +275,45 @@ def test_an_old_note_of_a_worker_harms_nobody(tmp_path: Path, local: LocalProvid
     (folder / "old.json").write_text(json.dumps({"store": "store1", "worker": own, "engine": own}))
     LocalProvider(tmp_path / "other", slots=1, store_id="store1").close()
     assert not (folder / "old.json").exists()
+
+
+# ---------------------------------------------------------------------- chaos
+def test_every_job_ends_once_while_workers_are_killed(local: LocalProvider, news: News, specs: Specs) -> None:
+    dice = random.Random(1)
+    warm = [specs.function("double", {"x": 0.5}) for _ in range(30)]
+    local.submit(warm)
+    news.ends(local, [spec.key for spec in warm])
+    jobs = [specs.function("double", {"x": float(x)}) for x in range(1500)]
+    lost = 0
+    for begin in range(0, 1500, 100):
+        part = jobs[begin : begin + 100]
+        local.submit(part)
+        workers = list(local._loop.pool.workers)
+        if workers:
+            with contextlib.suppress(OSError):
+                signal.pidfd_send_signal(dice.choice(workers).pidfd, signal.SIGKILL)
+        reports = news.ends(local, [spec.key for spec in part])
+        for x, spec in enumerate(part, begin):
+            report = reports[spec.key]
+            if report.state is ReportState.LOST:
+                lost += 1
+            else:
+                assert values(report) == {"y": 2.0 * x}
+    assert lost <= 15  # at most one job for each worker that was killed
+
+
+def test_a_machine_without_processes_left_gives_up_job_by_job(
+    local: LocalProvider, news: News, specs: Specs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_args: object, **_named: object) -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("idds_core.providers.local_worker.spawn", refuse)
+    report = news.end(local, specs.function("double", {"x": 1}))
+    assert "temporarily unavailable" in failed(report, "INFRA", "E-JOB-LOST")
+    monkeypatch.undo()
+    assert values(news.end(local, specs.function("double", {"x": 1}))) == {"y": 2}
+
+
+def test_a_full_disk_in_a_function_is_the_sites_fault(local: LocalProvider, news: News, specs: Specs) -> None:
+    failed(news.end(local, specs.function("finds_the_disk_full")), "INFRA", "E-JOB-DISK")

@@ -79,16 +79,15 @@ def test_garbage_is_not_alive(who: object) -> None:
 
 def test_the_name_of_a_process_may_hold_anything(tmp_path: Path) -> None:
     odd = tmp_path / ") Z 1 (x"
-    odd.symlink_to("/bin/sleep")
-    process = subprocess.Popen([str(odd), "1000"], start_new_session=True)
-    try:
+    odd.symlink_to("/bin/sh")
+    argv = [str(odd), "-c", "echo go; read x"]
+    with subprocess.Popen(argv, start_new_session=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"go\n"
         assert processes.start_time(process.pid)
         session = processes.sessions({process.pid})[process.pid]
         assert session.pids == [process.pid]
         assert session.rss > 0
-    finally:
-        process.kill()
-        process.wait()
 
 
 def test_a_session_is_ended_to_the_last_process() -> None:

@@ -47,7 +47,9 @@ def loop_id(store: Store) -> int:
 
 
 def claim(store: Store, loop_id: int, limit: int = 10, owner: str = "me") -> list[Claim]:
-    return store.jobs.claim({loop_id: "toy/toy"}, limit, "local", owner, 60, lambda job, n: f"k-{job}-{n}")
+    claims = store.jobs.claim({loop_id: "toy/toy"}, limit, "local", owner, 60, lambda job, n: f"k-{job}-{n}")
+    store.jobs.submitted({c.attempt.id: f"h-{c.job_id}" for c in claims}, owner)
+    return claims
 
 
 def done(claimed: Claim, *, last: bool = False) -> Outcome:
@@ -102,10 +104,9 @@ def test_a_job_in_back_off_is_not_claimed_before_its_time(store: Store, loop_id:
 
 def test_a_move_from_another_state_is_a_quiet_no_op(store: Store, loop_id: int) -> None:
     (claimed,) = claim(store, loop_id, 1)
-    store.jobs.submitted({claimed.attempt.id: "h"}, "me")
     before = len(store.audit.events(limit=10_000))
     store.jobs.submitted({claimed.attempt.id: "other"}, "me")
-    assert store.jobs.attempts([claimed.job_id])[0].handle == "h"
+    assert store.jobs.attempts([claimed.job_id])[0].handle == f"h-{claimed.job_id}"
     store.audit.seal()
     assert [e.new for e in store.audit.events(before)].count("submitted") == 1
 
@@ -162,7 +163,7 @@ def test_many_moves_share_one_commit(store: Store, loop_id: int) -> None:
     commits = store.commits
     with store.transaction():
         claims = claim(store, loop_id)
-        store.jobs.submitted({c.attempt.id: "h" for c in claims}, "me")
+        assert claims
         store.jobs.release("conductor")
     assert store.commits == commits + 1
 

@@ -258,3 +258,8 @@ def ignores_signals(path: str) -> None:
 
 
 not_a_function = 3
+
+
+def finds_the_disk_full() -> None:
+    with Path("/dev/full").open("w") as file:
+        file.write("x")

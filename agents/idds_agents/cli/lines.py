@@ -1,0 +1,93 @@
+"""The plain display: a line for each iteration and each failure, for logs and pipes."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, TextIO
+
+from idds_agents.catalog import LoopPlan
+from idds_agents.cli.text import clean, counts, number
+from idds_agents.cli.watching import Snapshot
+from idds_agents.report.reading import LoopView
+from idds_core.store import Attempt, Iteration, LoopRecord
+
+__all__ = ["LineDisplay", "figures"]
+
+_MOST = 20  # failure lines at a time; the log folders have them all
+
+
+def figures(diagnostics: Any) -> str:
+    """``emv 1.58 %, kappa 1.26``: what the learner says of its map."""
+    words = []
+    emv, kappa = diagnostics.get("emv"), diagnostics.get("kappa")
+    if isinstance(emv, float):
+        words.append(f"emv {100 * emv:.3g} %")
+    if isinstance(kappa, float):
+        words.append(f"kappa {kappa:.3g}")
+    return ", ".join(words)
+
+
+class LineDisplay:
+    """Writes lines to a stream.
+
+    Parameters
+    ----------
+    stream : where to; None is the standard output of the moment.
+
+    """
+
+    wants_maps = False
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream
+        self._iterations = 0
+        self._failed = 0
+        self._loop: LoopRecord | None = None
+        self._path = ""
+
+    def _say(self, text: str) -> None:
+        print(clean(text), file=self._stream or sys.stdout, flush=True)
+
+    def start(self, plan: LoopPlan) -> None:
+        """See :class:`~idds_agents.cli.watching.Display`."""
+        self._path = plan.path
+
+    def show(self, snapshot: Snapshot) -> None:
+        """See :class:`~idds_agents.cli.watching.Display`."""
+        new = snapshot.failed[self._failed :]
+        for attempt in new[:_MOST]:
+            self._say(_failure(attempt))
+        if len(new) > _MOST:
+            self._say(f"failed: {len(new) - _MOST} more; 'idds-core logs {self._path}' has them all")
+        self._failed = len(snapshot.failed)
+        for iteration in snapshot.decided[self._iterations :]:
+            self._say(_iteration(iteration, snapshot))
+        self._iterations = len(snapshot.decided)
+        self._tell_state(snapshot.loop)
+
+    def _tell_state(self, loop: LoopRecord) -> None:
+        """Held and resumed; how it ended is said by the summary."""
+        before, self._loop = self._loop, loop
+        if before is None or before.state == loop.state or loop.state.isupper():
+            return
+        self._say(f"{self._path}: {loop.state}, {loop.reason}")
+
+    def show_map(self, view: LoopView) -> None:
+        """See :class:`~idds_agents.cli.watching.Display`."""
+
+    def stop(self) -> None:
+        """See :class:`~idds_agents.cli.watching.Display`."""
+
+
+def _failure(attempt: Attempt) -> str:
+    return f"failed: {attempt.path} {attempt.failure_class or ''} {attempt.failure_code or ''} {attempt.reason}"
+
+
+def _iteration(iteration: Iteration, snapshot: Snapshot) -> str:
+    words = [
+        f"iteration {iteration.number}: {iteration.proposed} points, in all {counts(snapshot.points)}",
+        figures(iteration.diagnostics),
+        f"{number(round(iteration.elapsed_s or 0.0, 2))} s",
+        f"{iteration.verdict}: {iteration.verdict_reason}",
+    ]
+    return "; ".join(w for w in words if w)
