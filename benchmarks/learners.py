@@ -13,15 +13,15 @@ import dataclasses
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from benchmarks.problems import PROBLEMS, Benchmark
-from idds_core.history import History, IterationRecord, Observation, Point, derive_seed
-from idds_core.space import Space
-from idds_core.states import PointState
+from idds_core.history import History, Observation, derive_seed
+from idds_core.ports import Proposal
+from idds_core.testing.toys import play
 from idds_learners import LevelSet, Sobol
 
 Measure = Callable[[int, Mapping[str, Any]], Observation]
@@ -29,31 +29,24 @@ TOLERANCES = (0.01, 0.003)
 QUICK = ("monoH2e", "fast2D", "noisy2")
 
 
-def drive(
-    learner: Any, space: Space, measure: Measure, *, seed: int, targets: tuple[str, ...], first: int, batch: int,
-    budget: int,
-) -> Iterator[tuple[History, float]]:  # fmt: skip
-    """Run a learner as an engine does: after each closed iteration the history, and the CPU seconds of the ask."""
-    history = History(space, seed, targets)
-    while len(history.points) < budget:
+@dataclasses.dataclass
+class _Timed:
+    """A learner whose asks are timed."""
+
+    learner: Any
+    cpu_s: list[float] = dataclasses.field(default_factory=list)
+
+    def ask(self, history: History, n: int) -> Proposal:
         began = time.process_time()
-        proposal = learner.ask(history, min(batch if history.points else first, budget - len(history.points)))
-        spent = time.process_time() - began
-        if history.iterations:
-            history = history.with_diagnostics(proposal.diagnostics, proposal.state)
-            yield history, spent
-        if not proposal.points:
-            return
-        number = len(history.iterations) + 1
-        new = tuple(
-            Point(i, number, p, PointState.MEASURED, measure(i, p))
-            for i, p in enumerate(proposal.points, len(history.points) + 1)
-        )
-        history = dataclasses.replace(
-            history, points=history.points + new, iterations=(*history.iterations, IterationRecord(number))
-        )
-    proposal = learner.ask(history, 1)
-    yield history.with_diagnostics(proposal.diagnostics, proposal.state), 0.0
+        proposal: Proposal = self.learner.ask(history, n)
+        self.cpu_s.append(time.process_time() - began)
+        return proposal
+
+
+def batches(first: int, batch: int, budget: int) -> tuple[int, ...]:
+    """First design, full batches, and what is left."""
+    full, left = divmod(budget - first, batch)
+    return (first, *[batch] * full, *([left] if left else []))
 
 
 def measured(problem: Benchmark, seed: int) -> Measure:
@@ -80,25 +73,26 @@ def first_of_two(records: list[tuple[int, float]], tol: float) -> float:
 def study(problem: Benchmark, learner: Any, seed: int) -> dict[str, Any]:
     """One run: the error after each iteration, N(1 %), N(0.3 %) and the CPU seconds an ask took."""
     u, excluded = problem.truth()
-    records, cpu = [], []
-    for history, spent in drive(learner, problem.space, measured(problem, seed), seed=seed, targets=("f",),
-                                first=learner.first or problem.first, batch=problem.batch, budget=problem.budget):  # fmt: skip
+    records: list[tuple[int, float]] = []
+    timed = _Timed(learner)
+    plan = batches(learner.first or problem.first, problem.batch, problem.budget)
+    for history in play(timed, problem.space, measured(problem, seed), seed=seed, batches=plan):
         maps = learner.surrogate(history)
         found = maps.predict_unit(u)["f"].p_excluded > 0.5
         records.append((len(history.points), float(np.mean(found != excluded))))
-        cpu.append(spent)
         if len(records) > 2 and max(e for _, e in records[-2:]) <= TOLERANCES[-1]:
             break
     return {
         "problem": problem.name, "learner": type(learner).__name__, "seed": seed, "records": records,
-        "n": [first_of_two(records, tol) for tol in TOLERANCES], "cpu_s": max(cpu), "final": records[-1][1],
+        "n": [first_of_two(records, tol) for tol in TOLERANCES], "cpu_s": max(timed.cpu_s[1:]), "final": records[-1][1],
     }  # fmt: skip
 
 
-def learners_for(problem: Benchmark) -> list[Any]:
-    """LevelSet and Sobol, both with their defaults."""
-    common = {"targets": ("f",), "level": 0.0, "transform": "none", "first": problem.first}
-    return [LevelSet(**common), Sobol(**common)]
+def learners_for(problem: Benchmark, maximin: float | None = None) -> list[Any]:
+    """LevelSet and Sobol with their defaults; maximin: another share of exploring points for LevelSet."""
+    sobol = Sobol(("f",), level=0.0, transform="none", first=problem.first)
+    level_set = LevelSet(("f",), level=0.0, transform="none", first=problem.first)
+    return [level_set if maximin is None else dataclasses.replace(level_set, maximin=maximin), sobol]
 
 
 def main() -> None:
@@ -106,11 +100,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help=f"{', '.join(QUICK)} on 5 seeds")
     parser.add_argument("--problems", nargs="+", choices=list(PROBLEMS), default=None)
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--maximin", type=float, default=None, help="LevelSet's share of exploring points")
     parser.add_argument("--json", action="store_true", help="one JSON object a line: problem, learner, medians, runs")
     options = parser.parse_args()
     names = options.problems or (QUICK if options.quick else tuple(PROBLEMS))
     for name in names:
-        for learner in learners_for(PROBLEMS[name]):
+        for learner in learners_for(PROBLEMS[name], options.maximin):
             runs = [study(PROBLEMS[name], learner, s) for s in range(1, (5 if options.quick else options.seeds) + 1)]
             medians = [statistics.median(r["n"][i] for r in runs) for i in range(len(TOLERANCES))]
             if options.json:

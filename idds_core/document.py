@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["PROTOCOL", "plain", "shape_problems", "workflow_of"]
 
 PROTOCOL = 1
-_WHERE_FIX = "Give what the field takes; a misspelt name is refused."
+_FIX = "Give what the field takes; a misspelt name is refused."
 
 
 def plain(value: Any) -> Any:
@@ -43,7 +43,7 @@ def _adapter() -> TypeAdapter[Workflow]:
 
 
 def _json(document: Mapping[str, Any]) -> str:
-    """What is no JSON becomes an object that fits nowhere; protocol and name of the format are not the model's."""
+    """The model's part as JSON text; what is no JSON becomes an object that fits nowhere."""
     body = {k: v for k, v in document.items() if k != "protocol"}
     return json.dumps(body, default=lambda value: {"no JSON": repr(value)[:80]})
 
@@ -98,7 +98,7 @@ def _problem(loc: Sequence[str | int], message: str, document: Mapping[str, Any]
                 return None if here.get("kind") in ("real", "log", "integer", "categorical") else _unknown(names, here)
             skip = True  # the next part only repeats the kind
     return Problem(
-        "E-DEF-013", f"{names[-1] if names else 'the document'} cannot be used", message, ".".join(names), _WHERE_FIX
+        "E-DEF-013", f"{names[-1] if names else 'the document'} cannot be used", message, ".".join(names), _FIX
     )
 
 

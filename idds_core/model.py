@@ -89,7 +89,9 @@ def _normalise(instance: object, name: str, parse: Callable[[Any], float]) -> No
 class Requirements:
     """What a job needs.
 
-    cores : processor cores. memory : bytes, or text like "4GB"; None is no limit. walltime : seconds, or text like "2h".
+    cores : processor cores.
+    memory : bytes, or text like "4GB"; None is no limit.
+    walltime : seconds, or text like "2h".
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
@@ -9,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from idds_core.errors import DefinitionError, Problem
+from idds_core.errors import DefinitionError, Problem, did_you_mean
 
 __all__ = ["Settings", "read_settings"]
 
@@ -31,7 +32,7 @@ class Settings(BaseSettings):
 
 
 def read_settings(path: str | Path | None = None) -> Settings:
-    """Settings from a TOML file (table ``[embedded]``) and the environment.
+    """Settings from a TOML file (table ``[embedded]``) and the environment, which wins.
 
     Raises
     ------
@@ -39,24 +40,39 @@ def read_settings(path: str | Path | None = None) -> Settings:
         With a line for each wrong setting.
 
     """
-    data: dict[str, Any] = {}
-    if path is not None:
-        try:
-            data = tomllib.loads(Path(path).read_text(encoding="utf-8")).get("embedded", {})
-        except (OSError, ValueError) as error:
-            raise DefinitionError.of(
-                "E-CONFIG-001", f"{path} cannot be read", str(error), str(path), "Give a TOML file."
-            ) from error
+    given = {} if path is None else _table(Path(path))
+    said = {name.upper() for name in os.environ}
     try:
-        return Settings(**data)
+        return Settings(**{name: value for name, value in given.items() if f"IDDS_{name.upper()}" not in said})
     except ValidationError as error:
+        raise DefinitionError.all(_problem(e["loc"], e["msg"], given, path) for e in error.errors()) from error
+
+
+def _table(path: Path) -> dict[str, Any]:
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        fix = "Give a TOML file."
+        raise DefinitionError.of("E-CONFIG-001", f"{path} cannot be read", str(error), str(path), fix) from error
+    given = tables.get("embedded", {})
+    wrong = sorted(set(tables) - {"embedded"}) + ([] if isinstance(given, dict) else ["embedded"])
+    if wrong:
         raise DefinitionError.all(
             Problem(
-                "E-CONFIG-002",
-                f"setting {'.'.join(map(str, e['loc']))} cannot be used",
-                e["msg"],
-                str(path or "environment"),
-                "See config/embedded.toml.",
+                "E-CONFIG-003",
+                f"{name} has no meaning here",
+                "settings belong to the table [embedded]",
+                str(path),
+                did_you_mean(name, ["embedded"]) if name != "embedded" else "Write [embedded].",
             )
-            for e in error.errors()
-        ) from error
+            for name in wrong
+        )
+    return dict(given)
+
+
+def _problem(loc: tuple[int | str, ...], message: str, given: dict[str, Any], path: str | Path | None) -> Problem:
+    name = str(loc[0]) if loc else ""
+    known = Settings.model_fields
+    where = str(path) if name in given else f"environment, IDDS_{name.upper()}"
+    fix = "" if name in known else did_you_mean(name, known)
+    return Problem("E-CONFIG-002", f"setting {name} cannot be used", message, where, fix or "See config/embedded.toml.")

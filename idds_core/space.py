@@ -1,244 +1,22 @@
-"""The parameter space: kinds of parameters, units, constraints, and the map to the unit cube."""
+"""The parameter space: parameters, constraints, and the map to the unit cube."""
 
 from __future__ import annotations
 
-import keyword
-import math
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any
 
 from idds_core.errors import DefinitionError, Problem
 from idds_core.expressions import Expression, ExpressionError
+from idds_core.parameters import KINDS, STRICT, Categorical, Integer, Log, Parameter, Real, is_name, round12
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Categorical", "Integer", "Log", "Parameter", "Real", "Space", "round12"]
-
-MAX_INTEGER = 2**50
-STRICT: dict[str, Any] = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
-
-
-def round12(value: float) -> float:
-    """The number at 12 significant digits, so that a proposal is the same wherever it is written down."""
-    return float(f"{value:.12g}")
-
-
-def _number(value: object) -> bool:
-    """Whether it is a number of which floats can be made."""
-    try:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    except OverflowError:  # an int beyond all floats
-        return False
-
-
-def _range_problem(name: str, low: object, high: object) -> Problem | None:
-    where = f"space.{name}"
-    if not (_number(low) and _number(high)):
-        return Problem(
-            "E-SPACE-001",
-            f"the range of {name} is not two finite numbers",
-            f"low={low!r}, high={high!r}",
-            where,
-            "Give two finite numbers.",
-        )
-    if not low < high:  # type: ignore[operator]
-        return Problem(
-            "E-SPACE-002",
-            f"{name} has no range",
-            f"low {low} is not below high {high}",
-            where,
-            "Swap them or widen the range.",
-        )
-    if not math.isfinite(float(high) - float(low)):  # type: ignore[arg-type]
-        return Problem(
-            "E-SPACE-010",
-            f"the range of {name} is too wide",
-            f"high - low of {low} and {high} is no number",
-            where,
-            "Narrow it, or use Log.",
-        )
-    if round12(float(low)) == round12(float(high)):  # type: ignore[arg-type]
-        return Problem(
-            "E-SPACE-010",
-            f"the range of {name} is too narrow",
-            "low and high agree in 12 digits",
-            where,
-            "Widen it, or give the difference as the parameter.",
-        )
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class Real:
-    """A real number in [low, high], measured on a linear scale."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
-    low: float
-    high: float
-    unit: str = ""
-    kind: Literal["real"] = "real"
-
-    def problems(self, name: str) -> list[Problem]:
-        """What is wrong with it."""
-        found = _range_problem(name, self.low, self.high)
-        return [found] if found else []
-
-    def holds(self, value: object) -> bool:
-        """Whether the value is one of this parameter's."""
-        return _number(value) and self.low <= value <= self.high  # type: ignore[operator]
-
-    def to_unit(self, values: NDArray[Any]) -> NDArray[np.float64]:
-        """Values, natural -> [0, 1]."""
-        return (values - self.low) / (self.high - self.low)
-
-    def from_unit(self, u: float) -> float:
-        """One coordinate, [0, 1] -> natural, at 12 significant digits."""
-        return min(max(round12(self.low + u * (self.high - self.low)), self.low), self.high)
-
-
-@dataclass(frozen=True, slots=True)
-class Log:
-    """A positive real number in [low, high], measured on a logarithmic scale (couplings, cross sections)."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
-    low: float
-    high: float
-    unit: str = ""
-    kind: Literal["log"] = "log"
-
-    def problems(self, name: str) -> list[Problem]:
-        """What is wrong with it."""
-        found = _range_problem(name, self.low, self.high)
-        if found is None and self.low <= 0:
-            found = Problem(
-                "E-SPACE-003",
-                f"{name} has no logarithm",
-                f"low {self.low} is not above 0",
-                f"space.{name}",
-                "Raise low above 0 or use Real.",
-            )
-        return [found] if found else []
-
-    def holds(self, value: object) -> bool:
-        """Whether the value is one of this parameter's."""
-        return _number(value) and self.low <= value <= self.high  # type: ignore[operator]
-
-    def to_unit(self, values: NDArray[Any]) -> NDArray[np.float64]:
-        """Values, natural -> [0, 1]."""
-        import numpy as np
-
-        low = math.log(self.low)
-        scaled: NDArray[np.float64] = (np.log(values) - low) / (math.log(self.high) - low)
-        return scaled
-
-    def from_unit(self, u: float) -> float:
-        """One coordinate, [0, 1] -> natural, at 12 significant digits."""
-        low = math.log(self.low)
-        value = round12(math.exp(low + u * (math.log(self.high) - low)))
-        return min(max(value, self.low), self.high)
-
-
-@dataclass(frozen=True, slots=True)
-class Integer:
-    """A whole number in [low, high], both included."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
-    low: int
-    high: int
-    unit: str = ""
-    kind: Literal["integer"] = "integer"
-
-    def problems(self, name: str) -> list[Problem]:
-        """What is wrong with it."""
-        found = _range_problem(name, self.low, self.high)
-        if found is None and not (isinstance(self.low, int) and isinstance(self.high, int)):
-            found = Problem(
-                "E-SPACE-001",
-                f"the range of {name} is not two whole numbers",
-                f"low={self.low!r}, high={self.high!r}",
-                f"space.{name}",
-                "Use whole numbers or Real.",
-            )
-        if found is None and max(abs(self.low), abs(self.high)) > MAX_INTEGER:
-            found = Problem(
-                "E-SPACE-010",
-                f"the range of {name} is too wide",
-                f"beyond {MAX_INTEGER} floats have gaps",
-                f"space.{name}",
-                "Narrow it, or use Log.",
-            )
-        return [found] if found else []
-
-    def holds(self, value: object) -> bool:
-        """Whether the value is one of this parameter's."""
-        return isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high
-
-    def to_unit(self, values: NDArray[Any]) -> NDArray[np.float64]:
-        """Values, natural -> the middle of their cell in [0, 1]."""
-        return (values - self.low + 0.5) / (self.high - self.low + 1)
-
-    def from_unit(self, u: float) -> int:
-        """One coordinate, [0, 1] -> the value in whose cell it lies."""
-        return min(self.low + int(u * (self.high - self.low + 1)), self.high)
-
-
-@dataclass(frozen=True, slots=True)
-class Categorical:
-    """One of a few named choices, without order."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
-    choices: tuple[str, ...]
-    unit: str = ""
-    kind: Literal["categorical"] = "categorical"
-
-    def __post_init__(self) -> None:
-        if isinstance(self.choices, list):  # as people write it
-            object.__setattr__(self, "choices", tuple(self.choices))
-
-    def problems(self, name: str) -> list[Problem]:
-        """What is wrong with it."""
-        choices = self.choices
-        fine = isinstance(choices, tuple) and choices and all(isinstance(c, str) and c.isprintable() for c in choices)
-        if fine and all(choices) and len(set(choices)) == len(choices):
-            return []
-        return [
-            Problem(
-                "E-SPACE-005",
-                f"{name} has no proper choices",
-                f"{choices!r}",
-                f"space.{name}",
-                "Give a list of different, non-empty, printable strings.",
-            )
-        ]
-
-    def holds(self, value: object) -> bool:
-        """Whether the value is one of this parameter's."""
-        return isinstance(value, str) and value in self.choices
-
-    def to_unit(self, values: NDArray[Any]) -> NDArray[np.float64]:
-        """Choices -> the middle of their cell in [0, 1]."""
-        import numpy as np
-
-        index = {c: i for i, c in enumerate(self.choices)}
-        return (np.array([index[v] for v in values.tolist()], dtype=float) + 0.5) / len(self.choices)
-
-    def from_unit(self, u: float) -> str:
-        """One coordinate, [0, 1] -> the choice in whose cell it lies."""
-        return self.choices[min(int(u * len(self.choices)), len(self.choices) - 1)]
-
-
-def _is_name(name: object) -> bool:
-    """ASCII only: Python reads some letters of an expression as others."""
-    fine = isinstance(name, str) and name.isascii() and name.isidentifier()
-    return fine and not keyword.iskeyword(name)
-
-
-Parameter = Real | Log | Integer | Categorical
-_KINDS: dict[str, type[Parameter]] = {"real": Real, "log": Log, "integer": Integer, "categorical": Categorical}
+__all__ = ["STRICT", "Categorical", "Integer", "Log", "Parameter", "Real", "Space", "round12"]
 
 
 @dataclass(frozen=True, init=False)
@@ -286,7 +64,7 @@ class Space:
         if not self.parameters:
             found.append(Problem("E-SPACE-006", "the space has no parameter", where="space", fix="Add one."))
         for name, parameter in self.parameters.items():
-            if not _is_name(name):
+            if not is_name(name):
                 found.append(
                     Problem(
                         "E-SPACE-007",
@@ -314,48 +92,31 @@ class Space:
         """What is wrong with the constraints, tried at points when the parameters themselves are fine."""
         import numpy as np
 
-        found: list[Problem] = []
         points = self._probes() if sampled and self.constraints else []
         met = np.ones(len(points), bool)
+        found: list[Problem] = []
         for i, text in enumerate(self.constraints):
+            place = f"space.constraints[{i}]"
             try:
-                expression = Expression(text, [n for n in self.names if isinstance(n, str)])
-                if not expression.is_condition:
-                    raise ExpressionError("it is a number, and never true or false")
-                here = self._meets(self.columns(points), len(points), expression)
+                here = self._tried(text, points)
             except ExpressionError as error:
-                found.append(
-                    Problem(
-                        "E-SPACE-009",
-                        f"constraint {text!r} cannot be read",
-                        str(error),
-                        f"space.constraints[{i}]",
-                        "Compare expressions of the parameters, for example 'm_zp > m_a + 125'.",
-                    )
-                )
+                fix = "Compare expressions of the parameters, for example 'm_zp > m_a + 125'."
+                found.append(Problem("E-SPACE-009", f"constraint {text!r} cannot be read", str(error), place, fix))
                 continue
             met &= here
             if points and not here.any():
-                found.append(
-                    Problem(
-                        "E-SPACE-004",
-                        f"constraint {text!r} excludes every point",
-                        f"none of {len(points)} points meets it",
-                        f"space.constraints[{i}]",
-                        "Widen a range or loosen the constraint.",
-                    )
-                )
+                found.append(_excludes(f"constraint {text!r} excludes", f"{len(points)} points meets it", place))
         if not found and points and not met.any():
-            found.append(
-                Problem(
-                    "E-SPACE-004",
-                    "the constraints together exclude every point",
-                    f"none of {len(points)} points meets {' and '.join(self.constraints)}",
-                    "space.constraints",
-                    "Widen a range or loosen a constraint.",
-                )
-            )
+            why = f"{len(points)} points meets {' and '.join(self.constraints)}"
+            found.append(_excludes("the constraints together exclude", why, "space.constraints"))
         return found
+
+    def _tried(self, text: str, points: Sequence[Mapping[str, Any]]) -> NDArray[np.bool_]:
+        """(n,) whether each point meets the constraint. Raises ExpressionError when it is none."""
+        expression = Expression(text, [n for n in self.names if isinstance(n, str)])
+        if not expression.is_condition:
+            raise ExpressionError("it is a number, and never true or false")
+        return self._meets(self.columns(points), len(points), expression)
 
     def _probes(self) -> list[dict[str, Any]]:
         """Points of the whole box: random ones, and its corners while they are few."""
@@ -372,13 +133,11 @@ class Space:
         parameters: dict[str, Parameter] = {}
         for name, given in data["parameters"].items():
             fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
-            parameters[name] = _KINDS[str(fields.pop("kind"))](**fields)
+            parameters[name] = KINDS[str(fields.pop("kind"))](**fields)
         return cls(parameters, constraints=data.get("constraints", ()))
 
     def to_json(self) -> dict[str, Any]:
         """The space as JSON."""
-        import dataclasses
-
         return {
             "parameters": {
                 n: {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(p).items()}
@@ -448,3 +207,8 @@ class Space:
         if not bool(self.allowed([point])[0]):
             return f"it does not meet {' and '.join(self.constraints)}"
         return ""
+
+
+def _excludes(what: str, why: str, where: str) -> Problem:
+    fix = "Widen a range or loosen a constraint."
+    return Problem("E-SPACE-004", f"{what} every point", f"none of {why}", where, fix)

@@ -205,9 +205,9 @@ def _positive(value: object) -> bool:
 
 # ---------------------------------------------------------------------- names
 def _binding_problems(step: Step, loop: Loop, before: list[Step], where: str) -> Iterator[Problem]:
-    """Names that certainly stand for nothing; what functions return is only known when they have run."""
+    """Names that certainly stand for nothing; values that steps return are only known when they have run."""
     known = _parameters(loop)
-    returning = {s.name for s in before if s.function is not None and not s.returns_file}
+    returning = {s.name for s in before if s.result or (s.function is not None and not s.returns_file)}
     if isinstance(step.run, (list, tuple)):
         known |= {f"{s.name}.{key}" for s in before for key in _known_outputs(s)} | set(_OURS)
         for name in placeholders(step):

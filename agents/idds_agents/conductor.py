@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from idds_agents.catalog import Catalog
-from idds_core.states import LoopState, VerdictKind, Wish, WorkflowState
+from idds_core.states import LoopState, PointState, VerdictKind, Wish, WorkflowState
 from idds_core.store import LoopRecord, Store
 
 __all__ = ["Conductor"]
@@ -68,9 +68,17 @@ class Conductor:
             return moved
         kind = VerdictKind(last.verdict)
         if kind in _ENDS:
-            self._conclude(loop, _ENDS[kind], last.verdict_reason)
+            self._conclude(loop, *self._end(loop, kind, last.verdict_reason))
             moved += 1
         return moved
+
+    def _end(self, loop: LoopRecord, kind: VerdictKind, reason: str) -> tuple[LoopState, str]:
+        """The end a verdict means; a loop in which nothing could be measured has failed, whatever its budget says."""
+        counters = self._store.counters(loop.id)
+        failed = counters.get(PointState.FAILED, 0)
+        if failed and not counters.get(PointState.MEASURED) and not counters.get(PointState.INFEASIBLE):
+            return LoopState.FAILED, f"E-LOOP-002 none of {failed} points could be measured; {reason}"
+        return _ENDS[kind], reason
 
     def _cancel(self, loop: LoopRecord) -> int:
         moved = self._store.jobs.cancel_unstarted(loop.id, "the loop was cancelled", _ACTOR)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import secrets
 import shutil
@@ -249,6 +250,8 @@ def running(
             workspace.state_folder / "local", slots=settings.slots, store_id=store.id, wake=waker.wake
         )
         stack.callback(provider.close)
+        can = dataclasses.asdict(provider.capabilities)
+        workspace.publish({"pid": os.getpid(), "since": store.now(), "providers": {provider.name: can}})
         yield Engine(store, provider, host, waker, workspace.folder, settings, workflow.id), workflow
 
 

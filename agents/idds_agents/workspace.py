@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from idds_core.errors import IddsError, StoreError
 from idds_core.settings import Settings
@@ -90,6 +93,27 @@ class Workspace:
                 str(self.folder),
                 "Wait for it, or give another --workdir; 'show', 'hold', 'cancel' work meanwhile.",
             )
+
+    def publish(self, facts: Mapping[str, Any]) -> None:
+        """Leave a note about the engine at work, for who asks why nothing happens; losing it costs only that."""
+        with contextlib.suppress(OSError):
+            partial = self._facts.with_suffix(f".{os.getpid()}")
+            partial.write_text(json.dumps(facts), encoding="utf-8")
+            partial.replace(self._facts)
+
+    def engine_facts(self) -> dict[str, Any] | None:
+        """What the engine at work says of itself; None when there is no engine."""
+        if not self.lock.taken():
+            return None
+        try:
+            found = json.loads(self._facts.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            found = None
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def _facts(self) -> Path:
+        return self.state_folder / "engine.json"
 
     def open(self) -> Store:
         """The store, for writing."""

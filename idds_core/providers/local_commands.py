@@ -20,7 +20,7 @@ from idds_core.providers.attempt_folder import lost, read_end, read_owner, write
 from idds_core.providers.local_job import CANCELLED, RUNNING, LocalJob
 from idds_core.providers.local_worker import spawn
 from idds_core.runner import processes
-from idds_core.runner.command import DUPLICATE, UNTOLD
+from idds_core.runner.command import DUPLICATE, MARK, UNTOLD
 from idds_core.runner.folder import read_json
 
 __all__ = ["KEY", "CommandRunners", "Registry"]
@@ -208,7 +208,7 @@ class CommandRunners:
         report = read_end(job.folder, job.key, job.digest, job.output_limit)
         if report is None:
             # The payload may live on, and the number of its session may belong to others: its mark decides.
-            processes.end_marked(f"IDDS_KEY={job.key}")
+            processes.end_marked(f"{MARK}={os.path.realpath(job.folder)}")
         if job.cancelled and (report is None or report.state is ReportState.LOST):
             report = CANCELLED  # the signal came before the runner could listen
         if report is None:

@@ -188,13 +188,16 @@ class WorkerPool:
         self._hear(worker)
 
     def _hear(self, worker: WorkerProcess) -> None:
+        if worker.broken:
+            return
         try:
             for said in worker.receive():
                 self._take(worker, said)
             if worker.silent:
                 self._watch(worker.data.fileno(), None, False)  # or it would be readable for ever
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
-            # Nothing of ours says such a thing: the function wrote into our socket.
+            # Nothing of ours says such a thing: the function wrote into our socket. No more of it is believed.
+            worker.broken = True
             if worker.current is not None:
                 worker.kill(worker.current, _user("E-JOB-EXIT", "the function broke the worker's connection", "broken"))
             else:
@@ -368,6 +371,8 @@ class WorkerPool:
         """Cut the logs that grow without end, so that they cannot fill the disk before the job ends."""
         for worker in self.workers:
             job = worker.current
+            if job is not None:
+                worker.note_job(job.key)
             try:
                 size = worker.log.stat().st_size if job is not None else 0
                 if job is not None and size > 2 * max(job.log_limit, 1024):

@@ -53,6 +53,7 @@ class WorkerProcess:
     since : when the first outstanding job began, on the provider's clock.
     ready : it has said hello. retiring : it has said good-bye. returning : it was asked to hand jobs back.
     silent : its end of the socket is closed, nothing more will be heard.
+    broken : it said what cannot be understood.
     verdict : (job, report) of the job for which we killed it.
 
     """
@@ -62,7 +63,7 @@ class WorkerProcess:
         self._note = folder / f"{name}.json"
         self.outstanding: deque[LocalJob] = deque()
         self.since = 0.0
-        self.ready = self.retiring = self.returning = self.silent = self.dead = False
+        self.ready = self.retiring = self.returning = self.silent = self.broken = self.dead = False
         self.verdict: tuple[LocalJob, JobReport] | None = None
         self.bundle = ""
         self.cores = 0
@@ -89,6 +90,7 @@ class WorkerProcess:
         self.data.setblocking(False)
         self._control.setblocking(False)
         note = {"store": store_id, "worker": processes.identity(self.pid), "engine": processes.identity(os.getpid())}
+        self._said = note
         with contextlib.suppress(OSError):  # on a full disk the worker still dies with us, by its pipe
             self._note.write_text(json.dumps(note), encoding="utf-8")
 
@@ -176,6 +178,16 @@ class WorkerProcess:
         os.close(self.pidfd)
         self._note.unlink(missing_ok=True)
         return status
+
+    def note_job(self, key: str) -> None:
+        """Write down whose log the scratch log is now, for who follows it from another terminal."""
+        if self._said.get("job") == key:
+            return
+        self._said = {**self._said, "job": key}
+        partial = self._note.with_suffix(".tmp")
+        with contextlib.suppress(OSError):
+            partial.write_text(json.dumps(self._said), encoding="utf-8")
+            partial.replace(self._note)
 
     def forget_log(self) -> None:
         """Remove the scratch log."""

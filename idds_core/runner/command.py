@@ -21,12 +21,14 @@ from idds_core.runner.folder import PROTOCOL, Folder, OutputError, disk_full, re
 from idds_core.runner.payload import Payload, StartError
 from idds_core.runner.watch import Limits
 
-__all__ = ["DUPLICATE", "UNTOLD", "main", "run"]
+__all__ = ["DUPLICATE", "MARK", "UNTOLD", "main", "run"]
 
 #: Exit codes of the runner: somebody else has the claim; the end could not be written down (a full disk).
 DUPLICATE, UNTOLD = 75, 74
 _JOB_LIMIT = 256_000_000
 _GRACE = 2.0
+#: Variable of the payload by which it is found when its runner was killed: no two jobs of a machine share a folder.
+MARK = "IDDS_FOLDER"
 
 
 def main(arguments: list[str]) -> int:
@@ -115,8 +117,8 @@ class Attempt:
     def _run(self) -> None:
         job, folder = self.job, self.folder
         write_json(folder.path, "params.json", job.get("parameters", {}), durable=False)
-        # The key in the environment is also the mark by which a payload is found whose runner was killed.
         env = {**os.environ, **job.get("env", {}), "IDDS_KEY": job["key"], "IDDS_SEED": str(job.get("seed", 0))}
+        env[MARK] = folder.path
         self.payload.run(list(job["argv"]), env, folder.path)
 
     def _failure(self) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Context", "File", "Infeasible"]
 
 
-class Infeasible(Exception):  # noqa: N818 -- it is said, not met with
+class Infeasible(Exception):
     """Raise it in a step when the point cannot exist: not a failure, never retried, learnt from."""
 
 

@@ -10,6 +10,7 @@ from idds_core.store.records import (
     Job,
     LoopRecord,
     Outcome,
+    ResultFile,
     WorkflowRecord,
 )
 from idds_core.store.store import OwnerLock, Store, open_store
@@ -24,7 +25,7 @@ __all__ = [
     "Job",
     "LoopRecord",
     "Outcome",
-    "OwnerLock",
+    "OwnerLock", "ResultFile",
     "Store",
     "WorkflowRecord",
     "open_store",

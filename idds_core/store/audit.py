@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from idds_core.states import MOVES, TERMINAL
 from idds_core.store import tables
 from idds_core.store.database import Database
-from idds_core.store.records import EventRecord
+from idds_core.store.records import EventRecord, ResultFile
 
 __all__ = ["INVARIANTS", "Audit"]
 
@@ -119,6 +119,17 @@ class Audit:
             query = sa.select(c.id, c.seal_no, c.entity, c.entity_id, c.old, c.new, c.actor, c.reason, c.at)
             rows = connection.execute(query.where(c.seal_no > after).order_by(c.seal_no).limit(limit))
             return [EventRecord(*row) for row in rows]
+
+    def files(self) -> list[ResultFile]:
+        """All files that results name."""
+        found = []
+        with self._db.reading() as connection:
+            query = sa.select(tables.attempt.c.path, tables.result.c.result)
+            query = query.join(tables.attempt, tables.attempt.c.id == tables.result.c.attempt_id)
+            for path, text in connection.execute(query.order_by(tables.result.c.job_id)):
+                for name, file in json.loads(text).get("files", {}).items():
+                    found.append(ResultFile(path, name, file["path"], file["bytes"], file["sha256"]))
+        return found
 
     # ------------------------------------------------------------------ invariants
     def verify(self) -> dict[str, list[str]]:

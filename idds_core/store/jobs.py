@@ -14,104 +14,29 @@ from idds_core.errors import StoreError
 from idds_core.states import AttemptState, FailureClass, JobState, PointState
 from idds_core.store import tables
 from idds_core.store.database import Database
+from idds_core.store.job_statements import (
+    ATTEMPT,
+    ATTEMPT_FIELDS,
+    CLAIMED,
+    COUNT_ATTEMPT,
+    MINE,
+    OF_JOBS,
+    OTHERS,
+    READY,
+    RELEASED,
+    RESULTS,
+)
 from idds_core.store.records import Attempt, Claim, Job, Outcome
 from idds_core.store.workflows import ids
 
 __all__ = ["Jobs"]
 
-_ATTEMPT_FIELDS = (
-    "id",
-    "job_id",
-    "loop_id",
-    "number",
-    "key",
-    "path",
-    "provider",
-    "handle",
-    "state",
-    "reason",
-    "failure_class",
-    "failure_code",
-    "signature",
-    "created",
-    "ended",
-    "wall_s",
-    "cpu_s",
-    "max_rss",
-)
-_ATTEMPT = [tables.attempt.c[name] for name in _ATTEMPT_FIELDS]
 _LIVE = (AttemptState.INTENT, AttemptState.SUBMITTED)
 _END_COLUMNS = ("failure_class", "failure_code", "signature", "node", "wall_s", "cpu_s", "max_rss")
 
 
-def _given(name: str) -> Any:
-    """The values of a bound JSON array: one statement for a list of any length."""
-    values = sa.func.json_each(sa.bindparam(name, type_=sa.Text)).table_valued("value")
-    return sa.select(values.c.value)
-
-
-# Statements that are asked at each turn of an engine are built once: building one costs more than running it.
-# States are literals where a partial index must be seen to fit.
-_A, _J, _P, _R = tables.attempt.c, tables.job.c, tables.point.c, tables.result.c
-_READY = (
-    sa.select(_J.id)
-    .where(
-        _J.state == sa.literal_column("'ready'"),
-        _J.not_before <= sa.bindparam("now"),
-        _J.loop_id.in_(_given("loops")),
-    )
-    .order_by(_J.id)
-    .limit(sa.bindparam("limit"))
-)
-_COUNT_ATTEMPT = sa.update(tables.job).where(_J.id.in_(_given("ids"))).values(attempts=_J.attempts + 1)
-_CLAIMED = (
-    sa.select(_J.id, _J.loop_id, _J.step, _J.chunk, _J.attempts, _P.number, _P.iteration)
-    .join(tables.point, _P.id == _J.point_id)
-    .where(_J.id.in_(_given("ids")))
-    .order_by(_J.id)
-)
-_LIVE_CLAIMS = (
-    sa.select(
-        *_ATTEMPT,
-        _J.point_id,
-        _P.number.label("point"),
-        _P.parameters,
-        _P.digest,
-        _J.step,
-        _J.step_no,
-        _J.user_failures,
-        _J.infra_failures,
-    )
-    .select_from(tables.attempt)
-    .join(tables.job, _J.id == _A.job_id)
-    .join(tables.point, _P.id == _J.point_id)
-    .where(_A.state.in_([sa.literal_column("'intent'"), sa.literal_column("'submitted'")]))
-    .order_by(_A.id)
-)
-_OF_JOBS = _LIVE_CLAIMS.where(_A.job_id.in_(_given("ids")))
-_MINE = _LIVE_CLAIMS.where(_A.owner == sa.bindparam("owner"))
-_OTHERS = _LIVE_CLAIMS.where(_A.owner != sa.bindparam("owner"))
-_RESULTS = (
-    sa.select(_J.point_id, _J.step_no, _J.step, _R.result)
-    .join(tables.result, _R.job_id == _J.id)
-    .where(_J.point_id.in_(_given("ids")))
-    .order_by(_J.point_id, _J.step_no)
-)
-_before = tables.job.alias("before")
-_RELEASED = (
-    sa.select(_J.id)
-    .join(_before, _before.c.point_id == _J.point_id)
-    .where(
-        _J.state == sa.literal_column("'waiting'"),
-        _before.c.step_no == _J.step_no - 1,
-        _before.c.state == JobState.DONE,
-    )
-    .order_by(_J.id)
-)
-
-
 def _attempt(row: Any) -> Attempt:
-    fields = dict(zip(_ATTEMPT_FIELDS, row, strict=True))
+    fields = dict(zip(ATTEMPT_FIELDS, row, strict=True))
     return Attempt(**{**fields, "state": AttemptState(fields["state"])})
 
 
@@ -142,13 +67,13 @@ class Jobs:
         now = self._db.now()
         with self._db.transaction() as connection:
             values = {"now": now, "loops": json.dumps(list(loops)), "limit": limit}
-            wanted = connection.execute(_READY, values).scalars().all()
+            wanted = connection.execute(READY, values).scalars().all()
             if not wanted:
                 return []
             self._db.move("job", ids(wanted), JobState.READY, JobState.RUNNING, actor=owner)
             chosen = {"ids": json.dumps(wanted)}
-            connection.execute(_COUNT_ATTEMPT, chosen)
-            rows = connection.execute(_CLAIMED, chosen).all()
+            connection.execute(COUNT_ATTEMPT, chosen)
+            rows = connection.execute(CLAIMED, chosen).all()
             attempts = [
                 {
                     "job_id": r[0],
@@ -167,19 +92,19 @@ class Jobs:
             connection.execute(sa.insert(tables.attempt), attempts)
             for loop_id, count in _counts(r[1] for r in rows):
                 self._db.count(loop_id, "attempts", count)
-            return self._claims(_OF_JOBS, chosen)
+            return self._claims(OF_JOBS, chosen)
 
     def live(self, *, owner: str | None = None, not_owner: str | None = None) -> list[Claim]:
         """Claims whose attempt has not ended, of an owner or of all others."""
         with self._db.reading():
-            return self._claims(_MINE if owner else _OTHERS, {"owner": owner or not_owner})
+            return self._claims(MINE if owner else OTHERS, {"owner": owner or not_owner})
 
     def _claims(self, query: Any, values: Mapping[str, Any]) -> list[Claim]:
         with self._db.reading() as connection:
             rows: list[Any] = list(connection.execute(query, values))
             later = sorted({r.point_id for r in rows if r.step_no > 0})
             upstream = self._upstream(connection, later) if later else {}
-        n = len(_ATTEMPT)
+        n = len(ATTEMPT)
         return [
             Claim(
                 r.job_id,
@@ -200,7 +125,7 @@ class Jobs:
 
     def _upstream(self, connection: sa.Connection, points: list[int]) -> dict[int, list[tuple[int, str, Any]]]:
         found: dict[int, list[tuple[int, str, Any]]] = defaultdict(list)
-        for point_id, no, step, text in connection.execute(_RESULTS, {"ids": json.dumps(points)}):
+        for point_id, no, step, text in connection.execute(RESULTS, {"ids": json.dumps(points)}):
             found[point_id].append((no, step, json.loads(text)))
         return found
 
@@ -311,7 +236,7 @@ class Jobs:
     def release(self, actor: str) -> int:
         """Jobs whose step before is DONE at their point become ready."""
         with self._db.transaction() as connection:
-            found = connection.execute(_RELEASED).scalars().all()
+            found = connection.execute(RELEASED).scalars().all()
             return len(self._db.move("job", ids(found), JobState.WAITING, JobState.READY, actor=actor))
 
     def cancel_unstarted(self, loop_id: int, reason: str, actor: str) -> int:
@@ -383,7 +308,7 @@ class Jobs:
         """Attempts of jobs, in order."""
         c = tables.attempt.c
         with self._db.reading() as connection:
-            query = sa.select(*_ATTEMPT).where(c.job_id.in_(list(job_ids))).order_by(c.job_id, c.number)
+            query = sa.select(*ATTEMPT).where(c.job_id.in_(list(job_ids))).order_by(c.job_id, c.number)
             return [_attempt(row) for row in connection.execute(query)]
 
     def failed_attempts(self, loop_id: int) -> list[Attempt]:
@@ -391,7 +316,7 @@ class Jobs:
         c = tables.attempt.c
         wanted = (AttemptState.FAILED, AttemptState.LOST)
         with self._db.reading() as connection:
-            query = sa.select(*_ATTEMPT).where(c.loop_id == loop_id, c.state.in_(wanted)).order_by(c.id)
+            query = sa.select(*ATTEMPT).where(c.loop_id == loop_id, c.state.in_(wanted)).order_by(c.id)
             return [_attempt(row) for row in connection.execute(query)]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from idds_core.ports import Failure, Usage
 from idds_core.states import AttemptState, LoopState, Wish, WorkflowState
 
-__all__ = ["Attempt", "Claim", "Command", "EventRecord", "Iteration", "Job", "LoopRecord", "Outcome", "WorkflowRecord"]
+__all__ = ["Attempt", "Claim", "Command", "EventRecord", "Iteration", "Job", "LoopRecord", "Outcome", "ResultFile", "WorkflowRecord"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,3 +178,14 @@ class EventRecord:
     actor: str
     reason: str
     at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ResultFile:
+    """A file that a result names: attempt's path, output's name, where it was, and what it must be."""
+
+    attempt: str
+    name: str
+    path: str
+    bytes: int
+    sha256: str

@@ -94,7 +94,9 @@ class Field:
 class _Greedy:
     """The posterior covariance of candidates and integration points, as picks are conditioned on."""
 
-    def __init__(self, field: Field, unit: Array, candidates: NDArray[np.intp], known: Array, at: NDArray[np.intp]):
+    def __init__(
+        self, field: Field, unit: Array, candidates: NDArray[np.intp], known: Array, at: NDArray[np.intp]
+    ) -> None:
         gp = field.gp
         C, VC = unit[candidates], field.V[:, candidates]
         if len(known):

@@ -68,7 +68,7 @@ def _is_condition(value: object) -> bool:
 
 def _parts(condition: Any, kind: type) -> tuple[Any, ...]:
     """The members of a combination of the same kind, so that ``a | b | c`` is flat."""
-    return condition.conditions if isinstance(condition, kind) else (condition,)  # type: ignore[attr-defined,no-any-return]
+    return condition.conditions if isinstance(condition, kind) else (condition,)  # type: ignore[attr-defined]
 
 
 def _positive(name: str, value: object) -> list[str]:

@@ -28,7 +28,7 @@ _SIDES = ("below", "above")
 class Mapped:
     """What learners with a map have in common: the targets (one name or several) and how they are seen."""
 
-    targets: tuple[str, ...] = ()
+    targets: Sequence[str] = ()
     level: float | Mapping[str, float] = 0.05
     transform: str | Mapping[str, str] = "probit"
     excluded: str | Mapping[str, str] = "below"

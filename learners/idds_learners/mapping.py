@@ -1,4 +1,4 @@
-"""From a history to its surrogate and back to words: one Gaussian process for each target, and what it says of itself."""
+"""From a history to its surrogate and back to words: a Gaussian process for each target, and what it says of itself."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ def _ahead(history: History, scales: Mapping[str, Scale]) -> dict[str, list[floa
     return found
 
 
-def _rounded(value: float) -> float:
+def _rounded(value: float | np.floating[Any]) -> float:
     return float(f"{float(value):.{_DIGITS}g}")
 
 

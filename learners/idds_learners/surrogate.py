@@ -44,7 +44,8 @@ class Prior:
     @cached_property
     def mean(self) -> Array:
         """(d + 2,) means."""
-        return np.array([math.sqrt(2) + 0.5 * math.log(self.dimension)] * self.dimension + [0.0, math.log(1e-4)])
+        mean: Array = np.array([math.sqrt(2) + 0.5 * math.log(self.dimension)] * self.dimension + [0.0, math.log(1e-4)])
+        return mean
 
     @cached_property
     def sd(self) -> Array:
@@ -54,7 +55,8 @@ class Prior:
     @cached_property
     def bounds(self) -> Array:
         """(d + 2, 2) lowest and highest."""
-        return np.log(np.array([LENGTHSCALE_BOUNDS] * self.dimension + [VARIANCE_BOUNDS, NUGGET_BOUNDS]))
+        box = np.array([LENGTHSCALE_BOUNDS] * self.dimension + [VARIANCE_BOUNDS, NUGGET_BOUNDS])
+        return np.asarray(np.log(box))
 
     def starts(self) -> list[Array]:
         """Where a first fit begins: middling, short and long lengthscales."""
@@ -156,9 +158,10 @@ def fit(X: Array, y: Array, noise: Array, starts: Sequence[Array] = ()) -> Array
     D2 = np.ascontiguousarray(((X[:, None, :] - X[None, :, :]) ** 2).transpose(2, 0, 1))
     arguments = (D2, (y - centre) / spread, (noise / spread) ** 2, prior)
     best, lowest = prior.mean, math.inf
+    box = [(float(low), float(high)) for low, high in prior.bounds]
     for start in starts or prior.starts():
-        start = np.clip(start, prior.bounds[:, 0], prior.bounds[:, 1])
-        found = minimize(objective, start, arguments, "L-BFGS-B", jac=True, bounds=prior.bounds,
+        inside = np.clip(start, prior.bounds[:, 0], prior.bounds[:, 1])
+        found = minimize(objective, inside, args=arguments, method="L-BFGS-B", jac=True, bounds=box,
                          options={"maxiter": 100, "ftol": 1e-7, "gtol": 1e-4})  # fmt: skip
         if found.fun < lowest:
             best, lowest = np.asarray(found.x), float(found.fun)
@@ -203,7 +206,7 @@ class GP:
         return (self.y - self.centre) / self.spread
 
     @cached_property
-    def _L(self) -> Array:
+    def _factor(self) -> Array:
         K = matern52(self.X, self.X, self.theta)
         K.flat[:: len(K) + 1] = math.exp(self.theta[-2]) + self.nugget + (self.noise / self.spread) ** 2
         return _cholesky(K)
@@ -211,12 +214,12 @@ class GP:
     @cached_property
     def _ones(self) -> Array:
         """(n,) K^-1 1."""
-        return np.asarray(cho_solve((self._L, True), np.ones(len(self.y)), check_finite=False))
+        return np.asarray(cho_solve((self._factor, True), np.ones(len(self.y)), check_finite=False))
 
     @cached_property
     def _alpha(self) -> Array:
         beta = self._beta
-        return np.asarray(cho_solve((self._L, True), self._standardised - beta, check_finite=False))
+        return np.asarray(cho_solve((self._factor, True), self._standardised - beta, check_finite=False))
 
     @cached_property
     def _beta(self) -> float:
@@ -246,7 +249,7 @@ class GP:
         k = matern52(self.X, U, self.theta)
         mean = self._beta + k.T @ self._alpha
         V = np.empty((len(self.X) + 1, len(U)))
-        V[:-1] = solve_triangular(self._L, k, lower=True, check_finite=False)
+        V[:-1] = solve_triangular(self._factor, k, lower=True, check_finite=False)
         V[-1] = (1.0 - self._ones @ k) / math.sqrt(float(self._ones.sum()))
         return V, self.centre + self.spread * mean
 
@@ -269,7 +272,7 @@ class GP:
 
     def leave_one_out(self) -> LooErrors:
         """Errors at each point when it is left out, its theta kept; the mean is estimated anew each time."""
-        inverse = cho_solve((self._L, True), np.eye(len(self.y)), check_finite=False)
+        inverse = cho_solve((self._factor, True), np.eye(len(self.y)), check_finite=False)
         Q = inverse - np.outer(self._ones, self._ones) / float(self._ones.sum())
         diagonal = np.maximum(np.diag(Q), 1e-300)
         scaled = Q @ self._standardised

@@ -108,7 +108,7 @@ def test_a_users_failure_is_tried_three_times_then_the_point_fails(make: Make) -
 
 def test_a_site_failure_does_not_burn_the_users_retries_but_has_its_own_cap(make: Make) -> None:
     lost = failure("node gone", FailureClass.INFRA, "E-JOB-LOST")
-    world = make(lambda spec: lost, definition=toy(4, 4))
+    world = make(lambda _: lost, definition=toy(4, 4))
     for _ in range(200):
         world.turn()
         world.clock.advance(61)
@@ -120,7 +120,7 @@ def test_a_site_failure_does_not_burn_the_users_retries_but_has_its_own_cap(make
 
 def test_a_lost_job_is_tried_again_after_a_growing_pause(make: Make) -> None:
     lost = failure("node gone", FailureClass.INFRA, "E-JOB-LOST")
-    world = make(lambda spec: lost, definition=toy(1, 1))
+    world = make(lambda _: lost, definition=toy(1, 1))
     pauses = []
     for _ in range(6):
         world.run(20)
@@ -132,7 +132,7 @@ def test_a_lost_job_is_tried_again_after_a_growing_pause(make: Make) -> None:
 
 
 def test_a_fatal_failure_is_never_retried(make: Make) -> None:
-    world = make(lambda spec: failure("no module", FailureClass.FATAL, "E-JOB-IMPORT"), definition=toy(4, 4))
+    world = make(lambda _: failure("no module", FailureClass.FATAL, "E-JOB-IMPORT"), definition=toy(4, 4))
     world.run()
     assert {j.attempts for j in world.store.jobs.all(world.loop.id) if j.step == "make"} == {1}
 
@@ -197,13 +197,21 @@ def test_extra_numbers_are_kept_and_teach_nothing(make: Make) -> None:
 
 
 def test_a_step_that_always_fails_holds_the_loop_with_one_message(make: Make) -> None:
-    world = make(lambda spec: failure("ValueError: no such tune"), definition=toy(100, 10))
+    world = make(lambda _: failure("ValueError: no such tune"), definition=toy(100, 10))
     loop = world.run()
     assert loop.state is LoopState.HELD
     assert loop.reason.startswith("E-LOOP-001")
     assert "jobs of step make failed alike in a row: ValueError: no such tune" in loop.reason
     assert "/log" in loop.reason
     assert len(world.history.points) == 10
+
+
+def test_a_loop_in_which_nothing_could_be_measured_has_failed(make: Make) -> None:
+    world = make(lambda _: failure("ValueError: no such tune"), definition=toy(4, 4))
+    loop = world.run()
+    assert loop.state is LoopState.FAILED
+    assert loop.reason == "E-LOOP-002 none of 4 points could be measured; 4 of 4 points"
+    assert world.store.workflows.by_id(world.workflow.id).state is WorkflowState.FAILED
 
 
 def test_equal_failures_with_successes_between_do_not_hold_the_loop(make: Make) -> None:

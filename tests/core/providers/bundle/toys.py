@@ -102,7 +102,7 @@ def raises(x: float) -> None:
 
 
 def raises_unprintable() -> None:
-    class Odd(Exception):  # noqa: N818
+    class Odd(Exception):
         def __str__(self) -> str:
             raise RuntimeError
 

@@ -1,0 +1,183 @@
+"""``show`` and ``ls``: what there is, as documents and as lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from idds_agents.cli.lines import figures
+from idds_agents.cli.text import columns, counts, duration, number, print_json, say
+from idds_agents.cli.where import Target, looking, resolve
+from idds_agents.report.document import (
+    attempt_document,
+    iteration_document,
+    job_document,
+    job_path,
+    loop_document,
+    point_document,
+)
+from idds_agents.report.reading import LoopView, view_loop
+from idds_core.history import Point
+from idds_core.store import Job, Store
+
+__all__ = ["ls", "show"]
+
+
+def show(path: str | None, workdir: Path | None, *, as_json: bool) -> int:
+    """Print the object at a path."""
+    with looking(workdir) as (workspace, store):
+        target = resolve(store, path)
+        document = _document(store, target, workspace.folder)
+    if as_json:
+        print_json(document)
+    else:
+        for line in _lines(document):
+            say(line)
+    return 0
+
+
+def _document(store: Store, target: Target, folder: Path) -> dict[str, Any]:
+    if target.point is not None:
+        return _below_point(store, target, folder)
+    view = view_loop(store, folder, target.loop.id)
+    if target.iteration is None:
+        return loop_document(view, store)
+    return _iteration(view, target.iteration)
+
+
+def _iteration(view: LoopView, number_: int) -> dict[str, Any]:
+    record = next(i for i in view.iterations if i.number == number_)
+    points = [p for p in view.history.points if p.iteration == number_]
+    return {
+        "path": f"{view.path}/it/{number_}",
+        **iteration_document(record),
+        "points": [point_document(view.path, p, ()) for p in points],
+    }
+
+
+def _below_point(store: Store, target: Target, folder: Path) -> dict[str, Any]:
+    """A point, the jobs of one of its steps, a job, or an attempt."""
+    jobs = target.jobs(store)
+    documents = [job_document(target.loop_path, job, store.jobs.attempts([job.id]), folder) for job in jobs]
+    if target.step is None:
+        point = next(p for p in store.iterations.points(target.loop.id) if p.number == target.point)
+        return point_document(target.loop_path, point, documents)
+    if target.attempt is not None:
+        return attempt_document(target.attempts(store, jobs)[0], folder)
+    if len(documents) == 1:
+        return documents[0]
+    return {"path": documents[0]["path"].rsplit("/job/", 1)[0], "jobs": documents}
+
+
+# ---------------------------------------------------------------------- as lines
+def _lines(document: dict[str, Any]) -> list[str]:
+    """A document for people: facts, then tables of what is below."""
+    lines = [f"{document.get('path', '')}  {document.get('state', document.get('verdict', ''))}".rstrip()]
+    shown = {"path", "state", "workdir", "verdicts", "failed_attempts", "jobs", "attempts", "diagnostics"}
+    for name, value in document.items():
+        if name in shown or value in (None, "", {}, []) or (name == "points" and isinstance(value, list)):
+            continue
+        lines.append(f"  {name.replace('_', ' '):<16} {_fact(name, value)}")
+    if document.get("diagnostics"):
+        lines.append(f"  {'map':<16} {figures(document['diagnostics'])}")
+    lines += _tables(document)
+    return lines
+
+
+def _fact(name: str, value: Any) -> str:
+    if name == "elapsed_s":
+        return duration(float(value))
+    if name in ("points", "failures", "failures_by_code"):
+        return counts(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{k}={_fact('', v)}" for k, v in value.items() if v not in ({}, None))
+    return ", ".join(map(str, value)) if isinstance(value, list) else number(value)
+
+
+def _tables(document: dict[str, Any]) -> list[str]:
+    lines: list[str] = []
+    if document.get("verdicts"):
+        rows = [
+            [v["iteration"], v["proposed"], v["verdict"] or "open", figures(v["diagnostics"]), v["reason"]]
+            for v in document["verdicts"]
+        ]
+        lines += ["", *columns(rows, ["iteration", "points", "verdict", "map", "reason"])]
+    if isinstance(document.get("points"), list):
+        rows = [[p["path"], p["state"], _fact("", p["parameters"]), _seen(p)] for p in document["points"]]
+        lines += ["", *columns(rows, ["point", "state", "parameters", "observation"])]
+    for job in document.get("jobs", ()):
+        lines += ["", f"{job['path']}  {job['state']}  {job['reason']}".rstrip(), *_attempts(job["attempts"])]
+    if "attempts" in document:
+        lines += ["", *_attempts(document["attempts"])]
+    if document.get("failed_attempts"):
+        lines += ["", "failed attempts", *_attempts(document["failed_attempts"])]
+    return lines
+
+
+def _seen(point: dict[str, Any]) -> str:
+    observation = point["observation"]
+    return _fact("", observation["values"]) if observation else ""
+
+
+def _attempts(found: list[dict[str, Any]]) -> list[str]:
+    rows = [[a["path"], a["state"], a["code"] or "", a["message"] or "", a["log"] or ""] for a in found]
+    return columns([[*r[:3], " ".join(w for w in (r[3], f"(log: {r[4]})" if r[4] else "") if w)] for r in rows],
+                   ["attempt", "state", "code", "message"])  # fmt: skip
+
+
+# ---------------------------------------------------------------------- ls
+def ls(path: str | None, workdir: Path | None, *, as_json: bool) -> int:
+    """Print what is below a path: workflows, iterations, points or jobs."""
+    with looking(workdir) as (_, store):
+        head, rows = _workflows(store) if path is None else _below(store, resolve(store, path))
+    if as_json:
+        print_json([dict(zip(head, row, strict=True)) for row in rows])
+    else:
+        for line in columns(rows, head):
+            say(line)
+    return 0
+
+
+_Listing = tuple[list[str], list[list[Any]]]
+
+
+def _workflows(store: Store) -> _Listing:
+    rows: list[list[Any]] = []
+    for workflow in store.workflows.all():
+        for loop in store.workflows.loops(workflow.id):
+            found = store.counters(loop.id)
+            path = f"{workflow.path}/{loop.name}"
+            rows.append([path, str(loop.state), found.get("iterations", 0), found.get("MEASURED", 0), loop.reason])
+    return ["path", "state", "iterations", "evaluations", "reason"], rows
+
+
+def _below(store: Store, target: Target) -> _Listing:
+    if target.point is not None:
+        return _jobs(store, target)
+    if target.iteration is not None:
+        found = [p for p in store.iterations.points(target.loop.id) if p.iteration == target.iteration]
+        return _points(target.loop_path, found)
+    rows: list[list[Any]] = [
+        [f"{target.loop_path}/it/{i.number}", i.verdict or ("closed" if i.closed else "open"), i.proposed,
+         i.verdict_reason]
+        for i in store.iterations.all(target.loop.id)
+    ]  # fmt: skip
+    return ["path", "verdict", "points", "reason"], rows
+
+
+def _points(loop: str, points: list[Point]) -> _Listing:
+    rows: list[list[Any]] = [
+        [f"{loop}/it/{p.iteration}/p/{p.number}", str(p.state), _fact("", dict(p.parameters)),
+         _fact("", dict(p.observation.values)) if p.observation else ""]
+        for p in points
+    ]  # fmt: skip
+    return ["path", "state", "parameters", "observation"], rows
+
+
+def _jobs(store: Store, target: Target) -> _Listing:
+    jobs: list[Job] = target.jobs(store)
+    if target.chunk is None:
+        rows: list[list[Any]] = [[job_path(target.loop_path, j), j.state, j.attempts, j.reason] for j in jobs]
+        return ["path", "state", "attempts", "reason"], rows
+    attempts = target.attempts(store, jobs)
+    return ["path", "state", "code", "message"], [[a.path, str(a.state), a.failure_code or "", a.reason] for a in attempts]

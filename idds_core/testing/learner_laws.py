@@ -1,0 +1,169 @@
+"""The laws that every learner keeps: subclass :class:`LearnerLaws`, give it a learner, and run pytest.
+
+    class TestMine(LearnerLaws):
+        @pytest.fixture
+        def learner(self):
+            return Mine(["f"])
+
+The learner is asked about toys whose only target is ``f``.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from idds_core.history import History, IterationRecord, Observation, Point, canonical_json
+from idds_core.plugins import LEARNERS, build, describe
+from idds_core.ports import Learner, Proposal
+from idds_core.space import Space
+from idds_core.states import PointState
+from idds_core.testing.toys import CIRCLE, STAIRS, Outcome, play
+
+__all__ = ["LearnerLaws"]
+
+_SPACES = {
+    "real": CIRCLE.space,
+    "constrained": Space(CIRCLE.space.parameters, constraints=["y < x + 0.5"]),
+    "integer": STAIRS.space,
+}
+
+
+def _value(point: Mapping[str, Any]) -> float:
+    return CIRCLE.value(point) if "y" in point else STAIRS.value(point)
+
+
+def _observe(point: Mapping[str, Any]) -> Outcome:
+    return Observation({"f": _value(point)})
+
+
+def _history(learner: Learner, space: Space, outcome: Callable[[Mapping[str, Any]], Outcome]) -> History:
+    """A history of three iterations; shorter where the learner has nothing more to propose."""
+    history = History(space, 1, ("f",))
+    for history in play(learner, space, lambda _, p: outcome(p)):  # noqa: B007  the last one counts
+        pass
+    return history
+
+
+def _close(history: History) -> History:
+    """The same history as it is before the learner was asked about its last iteration."""
+    last = dataclasses.replace(history.iterations[-1], state={}, diagnostics={})
+    return dataclasses.replace(history, iterations=(*history.iterations[:-1], last))
+
+
+def _key(point: Mapping[str, Any]) -> str:
+    return canonical_json(dict(point))
+
+
+def _same(a: Proposal, b: Proposal) -> bool:
+    return _text(a) == _text(b)
+
+
+def _text(proposal: Proposal) -> str:
+    return canonical_json([[dict(p) for p in proposal.points], dict(proposal.diagnostics), dict(proposal.state)])
+
+
+class LearnerLaws:
+    """Laws of :class:`idds_core.ports.Learner`; override `learner`."""
+
+    @pytest.fixture
+    def learner(self) -> Learner:
+        """The learner the laws are for."""
+        raise NotImplementedError
+
+    @pytest.fixture(params=sorted(_SPACES))
+    def space(self, request: pytest.FixtureRequest) -> Space:
+        """The spaces it is tried on."""
+        return _SPACES[request.param]
+
+    def _fair(self, proposal: Proposal, history: History, n: int) -> None:
+        """At most n points, inside the space, none twice and none that exists, or a reason why there is none."""
+        assert len(proposal.points) <= n
+        assert proposal.points or proposal.reason or n == 0
+        for point in proposal.points:
+            assert history.space.point_problem(point) == ""
+        keys = [_key(p) for p in proposal.points]
+        assert len(set(keys)) == len(keys)
+        assert not set(keys) & {_key(p.parameters) for p in history.points}
+        json.loads(_text(proposal))
+
+    @pytest.mark.parametrize("n", [0, 1, 5])
+    def test_an_empty_history_gets_points_inside_the_space(self, learner: Learner, space: Space, n: int) -> None:
+        """The first design."""
+        history = History(space, 3, ("f",))
+        self._fair(learner.ask(history, n), history, n)
+
+    @pytest.mark.parametrize("n", [0, 1, 5])
+    def test_never_more_than_asked_for_and_none_that_exists(self, learner: Learner, space: Space, n: int) -> None:
+        """Later batches."""
+        history = _history(learner, space, _observe)
+        self._fair(learner.ask(history, n), history, n)
+
+    def test_pending_points_are_not_proposed_again(self, learner: Learner, space: Space) -> None:
+        """Steady mode: half of the last batch is still out."""
+        history = _history(learner, space, _observe)
+        points = [
+            dataclasses.replace(p, state=PointState.OPEN, observation=None) if p.number % 2 and p.iteration > 1 else p
+            for p in history.points
+        ]
+        history = dataclasses.replace(history, points=tuple(points))
+        self._fair(learner.ask(history, 4), history, 4)
+
+    def test_the_same_history_gets_the_same_answer(self, learner: Learner, space: Space) -> None:
+        """Asked twice, asked by a copy, asked after something else: no hidden state."""
+        history = _history(learner, space, _observe)
+        answer = learner.ask(history, 4)
+        learner.ask(History(space, 99, ("f",)), 3)
+        again = History.from_json(json.loads(json.dumps(history.to_json())))
+        assert _same(answer, learner.ask(history, 4))
+        assert _same(answer, copy.deepcopy(learner).ask(again, 4))
+
+    def test_an_answer_on_record_does_not_change_the_answer(self, learner: Learner, space: Space) -> None:
+        """Before and after the diagnostics and the state of the last iteration are stored."""
+        history = _history(learner, space, _observe)
+        assert _same(learner.ask(_close(history), 4), learner.ask(history, 4))
+
+    def test_the_order_of_points_is_irrelevant(self, learner: Learner, space: Space) -> None:
+        """They are told apart by number."""
+        history = _history(learner, space, _observe)
+        turned = dataclasses.replace(history, points=tuple(reversed(history.points)))
+        assert _same(learner.ask(history, 4), learner.ask(turned, 4))
+
+    def test_the_history_is_left_alone(self, learner: Learner, space: Space) -> None:
+        """A learner is a function."""
+        history = _history(learner, space, _observe)
+        before = canonical_json(history.to_json())
+        learner.ask(history, 4)
+        assert canonical_json(history.to_json()) == before
+
+    @pytest.mark.parametrize("end", [PointState.FAILED, PointState.INFEASIBLE])
+    def test_points_that_ended_badly_are_survived(self, learner: Learner, space: Space, end: PointState) -> None:
+        """Some of them, and all of them."""
+        for bad in (lambda v: v > 0.5, lambda v: math.isfinite(v)):
+            history = _history(learner, space, lambda p, bad=bad: end if bad(_value(p)) else _observe(p))  # type: ignore[misc]
+            self._fair(learner.ask(history, 4), history, 4)
+
+    def test_a_constant_is_survived(self, learner: Learner, space: Space) -> None:
+        """Nothing varies."""
+        history = _history(learner, space, lambda _: Observation({"f": 0.25}))
+        self._fair(learner.ask(history, 4), history, 4)
+
+    def test_duplicates_are_survived(self, learner: Learner, space: Space) -> None:
+        """The same place measured again and again, as after an import."""
+        place = dict(learner.ask(History(space, 1, ("f",)), 1).points[0])
+        points = tuple(Point(i, 1, place, PointState.MEASURED, Observation({"f": 0.1 * i})) for i in range(1, 7))
+        history = History(space, 1, ("f",), points, (IterationRecord(1),))
+        self._fair(learner.ask(history, 4), history, 4)
+
+    def test_it_is_its_json(self, learner: Learner, space: Space) -> None:
+        """Described, written, read and built again it is equal, and answers the same."""
+        twin = build(json.loads(json.dumps(describe(learner, LEARNERS))), LEARNERS)
+        history = _history(learner, space, _observe)
+        assert twin == learner
+        assert _same(twin.ask(history, 4), learner.ask(history, 4))

@@ -1,0 +1,87 @@
+"""Toy functions whose contours are known: to try a learner or an engine on, in no time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from idds_core.history import History, IterationRecord, Observation, Point
+from idds_core.ports import Learner
+from idds_core.space import Integer, Log, Real, Space
+from idds_core.states import PointState
+
+__all__ = ["CIRCLE", "PLANE", "STAIRS", "TOYS", "Toy", "play"]
+
+Outcome = Observation | PointState
+
+
+@dataclass(frozen=True)
+class Toy:
+    """A space, a function of a point, and how much of the allowed space lies below the function's level."""
+
+    name: str
+    space: Space
+    value: Callable[[Mapping[str, Any]], float]
+    level: float
+    excluded_share: float
+
+    def observe(self, number: int, point: Mapping[str, Any]) -> Observation:
+        """The observation at a point: target ``f``, whatever its number."""
+        del number
+        return Observation({"f": self.value(point)})
+
+
+def _circle(p: Mapping[str, Any]) -> float:
+    return float(p["x"] ** 2 + p["y"] ** 2)
+
+
+def _plane(p: Mapping[str, Any]) -> float:
+    return 0.01 * float(p["mass"]) + math.log10(float(p["g"]))
+
+
+def _stairs(p: Mapping[str, Any]) -> float:
+    return float(p["n"] + p["x"])
+
+
+#: x^2 + y^2 < 0.5 in the square [-1, 1]^2
+CIRCLE = Toy("circle", Space(x=Real(-1.0, 1.0), y=Real(-1.0, 1.0)), _circle, 0.5, math.pi * 0.5 / 4.0)
+#: a plane, one parameter on a logarithmic scale: excluded on one side of the diagonal
+PLANE = Toy("plane", Space(mass=Real(0.0, 100.0, unit="GeV"), g=Log(0.1, 1.0)), _plane, 0.0, 0.5)
+#: an integer and a real number: excluded where n + x < 5
+STAIRS = Toy("stairs", Space(n=Integer(0, 9), x=Real(0.0, 1.0)), _stairs, 5.0, 0.5)
+
+TOYS = (CIRCLE, PLANE, STAIRS)
+
+
+def play(
+    learner: Learner, space: Space, outcome: Callable[[int, Mapping[str, Any]], Outcome], *, seed: int = 1,
+    batches: tuple[int, ...] = (10, 8, 8), targets: tuple[str, ...] = ("f",),
+) -> Iterator[History]:  # fmt: skip
+    """Run a learner as an engine does, in memory; the history after each closed iteration, its diagnostics in place.
+
+    Parameters
+    ----------
+    outcome : what becomes of the point of that number: an observation, or the state it ends in
+    batches : how many points are asked for, iteration by iteration
+    """
+    history = History(space, seed, targets)
+    for n in (*batches, 0):
+        proposal = learner.ask(history, n)
+        if history.iterations:
+            history = history.with_diagnostics(proposal.diagnostics, proposal.state)
+            yield history
+        if not proposal.points:
+            return
+        number = len(history.iterations) + 1
+        first = len(history.points) + 1
+        new = tuple(_ended(Point(i, number, p), outcome(i, p)) for i, p in enumerate(proposal.points, first))
+        records = (*history.iterations, IterationRecord(number))
+        history = replace(history, points=history.points + new, iterations=records)
+
+
+def _ended(point: Point, outcome: Outcome) -> Point:
+    if isinstance(outcome, Observation):
+        return replace(point, state=PointState.MEASURED, observation=outcome)
+    return replace(point, state=outcome, failure_class="USER" if outcome is PointState.FAILED else None)

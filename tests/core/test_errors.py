@@ -1,0 +1,66 @@
+"""Errors say what is wrong, why, where, and how to mend it."""
+
+import pickle
+
+import pytest
+
+from idds_core.errors import DefinitionError, IddsError, Problem, ProviderError, did_you_mean
+
+
+def test_a_problem_is_one_line_with_code_what_why_where_and_fix():
+    problem = Problem("E-X-001", "it broke", "two\nlines   of reason", "scan.py:3", "Mend it.")
+    assert str(problem) == "E-X-001 it broke: two lines of reason (scan.py:3). Mend it."
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (Problem("E-X-001", "it broke"), "E-X-001 it broke."),
+        (Problem("E-X-001", "it broke."), "E-X-001 it broke."),
+        (Problem("E-X-001", "it broke", why="so"), "E-X-001 it broke: so."),
+        (Problem("E-X-001", "it broke", where="here"), "E-X-001 it broke (here)."),
+        (Problem("E-X-001", "it broke", fix="Mend it."), "E-X-001 it broke. Mend it."),
+    ],
+)
+def test_parts_that_are_not_given_leave_no_trace(given, text):
+    assert str(given) == text
+
+
+def test_an_error_prints_all_its_problems_and_has_the_code_of_the_first():
+    error = DefinitionError.all([Problem("E-A-001", "one"), Problem("E-B-002", "two")])
+    assert str(error) == "E-A-001 one.\nE-B-002 two."
+    assert error.code == "E-A-001"
+    assert isinstance(error, IddsError)
+
+
+def test_an_error_without_a_problem_is_unknown():
+    assert IddsError().code == "E-UNKNOWN"
+
+
+def test_an_error_made_from_words_is_of_the_class_it_was_asked_of():
+    error = DefinitionError.of("E-A-001", "one", "why", "where", "Fix.")
+    assert type(error) is DefinitionError
+    assert error.problems == (Problem("E-A-001", "one", "why", "where", "Fix."),)
+
+
+def test_a_provider_error_says_whether_waiting_may_help():
+    assert ProviderError(Problem("E-P-001", "down")).transient
+    assert not ProviderError(Problem("E-P-002", "account expired"), transient=False).transient
+
+
+def test_errors_cross_processes():
+    error = DefinitionError.of("E-A-001", "one", "why")
+    assert pickle.loads(pickle.dumps(error)).problems == error.problems
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "hint"),
+    [
+        ("m_zq", ["m_zp", "m_a"], "Did you mean 'm_zp'?"),
+        ("max_point", {"max_points": 1}, "Did you mean 'max_points'?"),
+        ("tan_beta", ["m_zp", "m_a"], ""),
+        ("x", [], ""),
+    ],
+)
+def test_the_nearest_name_is_asked_after_when_one_is_near(name, known, hint):
+    assert did_you_mean(name, known) == hint

@@ -1,0 +1,176 @@
+"""The history: what a learner knows, as a value with a digest."""
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from idds_core import Categorical, Integer, Real, Space
+from idds_core.history import History, IterationRecord, Observation, Point, canonical_json, derive_seed
+from idds_core.states import PointState
+
+quick = settings(derandomize=True, deadline=None, max_examples=50, database=None)
+SPACE = Space(x=Real(0, 1), n=Integer(0, 9), c=Categorical(["a", "b"]))
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@st.composite
+def points(draw):
+    found = []
+    for number in range(1, draw(st.integers(0, 6)) + 1):
+        state = draw(st.sampled_from(PointState))
+        seen = None
+        if state is PointState.MEASURED:
+            seen = Observation({"obs": draw(numbers)}, {"obs": abs(draw(numbers))}, {"events": draw(numbers)})
+        values = {"x": draw(st.floats(0, 1)), "n": draw(st.integers(0, 9)), "c": draw(st.sampled_from("ab"))}
+        failure = "USER" if state is PointState.FAILED else None
+        found.append(Point(number, draw(st.integers(1, 3)), values, state, seen, failure))
+    return tuple(found)
+
+
+records = st.integers(0, 3).map(lambda n: tuple(IterationRecord(i + 1, {"theta": [i]}, {"emv": 0.1}) for i in range(n)))
+histories = st.builds(History, st.just(SPACE), st.integers(0, 2**63 - 1), st.just(("obs",)), points(), records)
+
+
+def one(**changes):
+    seen = Observation({"obs": 0.2}, {"obs": 0.01}, {"events": 12.0})
+    given = {"number": 1, "iteration": 1, "parameters": {"x": 0.5, "n": 3, "c": "a"}, "state": PointState.MEASURED,
+             "observation": seen, "failure_class": None}  # fmt: skip
+    return Point(**{**given, **changes})
+
+
+def digest(*given, **fields):
+    return History(SPACE, targets=("obs",), points=given, **fields).digest
+
+
+# ---------------------------------------------------------------------- JSON
+@quick
+@given(histories)
+def test_a_history_survives_json(history):
+    again = History.from_json(json.loads(json.dumps(history.to_json())))
+    assert again == history
+    assert again.digest == history.digest
+
+
+@quick
+@given(numbers)
+def test_floats_are_written_so_that_they_come_back(value):
+    assert json.loads(canonical_json(value)) == value
+    assert canonical_json(value) == repr(value)
+
+
+def test_canonical_json_is_one_text_for_equal_values():
+    assert canonical_json({"b": [1, 2.0], "a": "é"}) == '{"a":"\\u00e9","b":[1,2.0]}'
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, [math.nan], {"a": math.inf}])
+def test_canonical_json_refuses_what_is_no_number(value):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        canonical_json(value)
+
+
+# ---------------------------------------------------------------------- the digest
+@quick
+@given(histories, st.randoms(use_true_random=False))
+def test_the_digest_does_not_depend_on_the_order_of_points_and_values(history, random):
+    shuffled = [replace(p, parameters=dict(sorted(p.parameters.items(), key=lambda _: random.random())))
+                for p in history.points]  # fmt: skip
+    random.shuffle(shuffled)
+    assert replace(history, points=tuple(shuffled)).digest == history.digest
+
+
+def test_the_digest_depends_on_nothing_but_the_physics():
+    same = digest(one())
+    assert digest(one(iteration=7)) == same
+    assert digest(one(observation=Observation({"obs": 0.2}, {"obs": 0.01}, {"events": 13.0}))) == same
+    assert digest(one(), seed=5) == same
+    assert digest(one(), iterations=(IterationRecord(1, elapsed_s=3.0),)) == same
+    assert History(SPACE, targets=("obs", "exp"), points=(one(),)).digest == same
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"number": 2},
+        {"parameters": {"x": 0.5000000001, "n": 3, "c": "a"}},
+        {"parameters": {"x": 0.5, "n": 4, "c": "a"}},
+        {"parameters": {"x": 0.5, "n": 3, "c": "b"}},
+        {"state": PointState.INFEASIBLE},
+        {"failure_class": "USER"},
+        {"observation": None},
+        {"observation": Observation({"obs": math.nextafter(0.2, 1)}, {"obs": 0.01})},
+        {"observation": Observation({"exp": 0.2}, {"obs": 0.01})},
+        {"observation": Observation({"obs": 0.2}, {"obs": 0.02})},
+        {"observation": Observation({"obs": 0.2}, {})},
+    ],
+)
+def test_the_digest_sees_every_difference_in_the_physics(change):
+    assert digest(one(**change)) != digest(one())
+
+
+def test_the_digest_sees_a_point_more():
+    assert len({digest(), digest(one()), digest(one(), one(number=2))}) == 3
+
+
+def test_the_digest_refuses_what_is_no_number():
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        digest(one(observation=Observation({"obs": math.nan})))
+
+
+def test_the_digest_is_the_same_on_every_machine_and_in_every_release():
+    assert digest(one()) == "1e2ed53e64738a224ef210d01ea9a11a4320121f1891ae664f326a3f03672f42"
+
+
+# ---------------------------------------------------------------------- views
+def test_points_are_told_apart_by_what_became_of_them():
+    history = History(SPACE, points=tuple(one(number=i + 1, state=s) for i, s in enumerate(PointState)))
+    assert [p.number for p in history.measured] == [2]
+    assert [p.number for p in history.pending] == [1]
+    assert [p.number for p in history.infeasible] == [3]
+
+
+def test_values_and_sigmas_are_columns_of_the_measured_points():
+    second = one(number=2, observation=Observation({"obs": 0.4}))
+    history = History(SPACE, targets=("obs",), points=(one(), second, one(number=3, state=PointState.FAILED)))
+    assert history.values("obs").tolist() == [0.2, 0.4]
+    assert history.sigmas("obs").tolist() == [0.01, 0.0]
+    assert history.unit(history.measured).shape == (2, 3)
+
+
+def test_an_empty_history_has_empty_columns():
+    history = History(SPACE, targets=("obs",))
+    assert history.values("obs").shape == (0,)
+    assert history.unit(()).shape == (0, 3)
+
+
+def test_what_the_learner_said_belongs_to_the_last_closed_iteration():
+    history = History(SPACE, iterations=(IterationRecord(1), IterationRecord(2)))
+    told = history.with_diagnostics({"emv": 0.1}, {"theta": 1})
+    assert (told.iterations[0].diagnostics, told.iterations[1].diagnostics) == ({}, {"emv": 0.1})
+    assert told.iterations[1].state == {"theta": 1}
+    assert history.iterations[1].diagnostics == {}
+
+
+def test_before_the_first_iteration_nothing_is_kept():
+    history = History(SPACE)
+    assert history.with_diagnostics({"emv": 0.1}, {}) == history
+
+
+# ---------------------------------------------------------------------- random numbers
+def test_random_numbers_depend_on_seed_iteration_and_purpose_only():
+    history = History(SPACE, seed=7, iterations=(IterationRecord(1),))
+    same = history.rng("pool").random(3)
+    assert np.array_equal(replace(history, points=(one(),)).rng("pool").random(3), same)
+    others = [history.rng("fill"), replace(history, seed=8).rng("pool"), replace(history, iterations=()).rng("pool")]
+    assert not any(np.array_equal(rng.random(3), same) for rng in others)
+
+
+def test_a_seed_has_63_bits_and_comes_from_all_its_parts():
+    seeds = {derive_seed(1, 2, "mc"), derive_seed(12, "mc"), derive_seed(1, 2, "an"), derive_seed(1, 3, "mc")}
+    assert len(seeds) == 4
+    assert all(0 <= s < 2**63 for s in seeds)
+    assert derive_seed(0, 1, "generate") == 5_546_799_344_770_832_446

@@ -1,0 +1,268 @@
+"""The parameter space: its mistakes, its points, and its map to the unit cube."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from idds_core import Categorical, Integer, Log, Real, Space
+from idds_core.errors import DefinitionError
+from idds_core.space import round12
+
+quick = settings(derandomize=True, deadline=None, max_examples=60, database=None)
+finite = st.floats(-1e9, 1e9)
+
+
+@st.composite
+def parameters(draw):
+    kind = draw(st.sampled_from(["real", "log", "integer", "categorical"]))
+    if kind == "categorical":
+        return Categorical(tuple(draw(st.lists(st.text("abcxyz_", min_size=1, max_size=4), min_size=1, unique=True))))
+    if kind == "integer":
+        low = draw(st.integers(-1000, 1000))
+        return Integer(low, low + draw(st.integers(1, 1000)))
+    if kind == "log":
+        low = draw(st.floats(1e-9, 1e6))
+        return Log(low, low * draw(st.floats(1.001, 1e9)))
+    low = draw(finite)
+    return Real(low, low + draw(st.floats(1.0, 1e9)))
+
+
+spaces = st.lists(parameters(), min_size=1, max_size=5).map(lambda ps: Space({f"p{i}": p for i, p in enumerate(ps)}))
+cubes = st.integers(0, 2**32 - 1).map(np.random.default_rng)
+
+
+def codes(space):
+    return [p.code for p in space.problems()]
+
+
+# ---------------------------------------------------------------------- the unit cube
+@quick
+@given(space=spaces, rng=cubes)
+def test_every_row_of_the_unit_cube_is_a_point_of_the_space(space, rng):
+    u = np.vstack([rng.random((20, space.dimension)), np.zeros(space.dimension), np.ones(space.dimension)])
+    assert space.problems() == []
+    for point in space.from_unit(u):
+        assert space.point_problem(point) == ""
+
+
+@quick
+@given(space=spaces, rng=cubes)
+def test_a_point_comes_back_from_the_unit_cube(space, rng):
+    points = space.from_unit(rng.random((20, space.dimension)))
+    u = space.to_unit(points)
+    assert u.shape == (20, space.dimension)
+    assert ((u >= -1e-9) & (u <= 1 + 1e-9)).all()
+    again = space.from_unit(u)
+    for point, other in zip(points, again, strict=True):
+        for name, parameter in space.parameters.items():
+            if isinstance(parameter, (Integer, Categorical)):
+                assert other[name] == point[name]
+            else:
+                width = parameter.high - parameter.low
+                assert math.isclose(other[name], point[name], rel_tol=1e-9, abs_tol=1e-9 * width)
+
+
+@quick
+@given(space=spaces, rng=cubes)
+def test_points_are_the_same_wherever_they_are_written_down(space, rng):
+    points = space.from_unit(rng.random((5, space.dimension)))
+    assert json.loads(json.dumps(points)) == points
+    for point in points:
+        for name, value in point.items():
+            inside = not isinstance(value, float) or value in (space.parameters[name].low, space.parameters[name].high)
+            assert inside or value == round12(value)
+
+
+@quick
+@given(rng=cubes)
+def test_the_cells_of_whole_numbers_and_choices_are_equally_wide(rng):
+    space = Space(n=Integer(3, 6), c=Categorical(("a", "b")))
+    points = space.from_unit(np.stack([np.linspace(0, 0.999, 400), np.linspace(0, 0.999, 400)], axis=1))
+    assert [sum(p["n"] == n for p in points) for n in (3, 4, 5, 6)] == [100, 101, 100, 99]
+    assert abs(sum(p["c"] == "a" for p in points) - 200) <= 1
+
+
+def test_a_logarithmic_parameter_is_even_in_its_logarithm():
+    space = Space(g=Log(0.01, 100))
+    assert [p["g"] for p in space.from_unit(np.array([[0.0], [0.5], [1.0]]))] == [0.01, 1.0, 100]
+
+
+def test_a_logarithmic_range_may_span_all_floats():
+    space = Space(g=Log(1e-300, 1e300))
+    assert space.problems() == []
+    assert space.to_unit([{"g": 1.0}])[0, 0] == pytest.approx(0.5)
+    assert space.from_unit(np.array([[0.5]]))[0]["g"] == pytest.approx(1.0)
+
+
+def test_no_points_are_no_rows():
+    space = Space(x=Real(0, 1), y=Real(0, 1), constraints=["x > y"])
+    assert space.to_unit([]).shape == (0, 2)
+    assert space.allowed([]).tolist() == []
+    assert space.from_unit(np.empty((0, 2))) == []
+
+
+# ---------------------------------------------------------------------- constraints
+@quick
+@given(rng=cubes)
+def test_what_the_constraints_allow_is_in_the_space_and_nothing_else(rng):
+    space = Space(x=Real(0, 10), n=Integer(0, 10), c=Categorical(["a", "b"]),
+                  constraints=["x > n - 2", "c == 'a' or n < 5"])  # fmt: skip
+    u = rng.random((50, 3))
+    points = space.from_unit(u)
+    allowed = space.allowed_unit(u)
+    assert allowed.tolist() == space.allowed(points).tolist()
+    for point, fine in zip(points, allowed, strict=True):
+        expected = point["x"] > point["n"] - 2 and (point["c"] == "a" or point["n"] < 5)
+        assert fine == expected
+        assert (space.point_problem(point) == "") == expected
+
+
+def test_a_single_constraint_may_be_given_as_text():
+    assert Space(x=Real(0, 1), y=Real(0, 1), constraints="x > y").constraints == ("x > y",)
+
+
+@pytest.mark.parametrize(
+    ("constraint", "why"),
+    [
+        ("x > z", "unknown name 'z'"),
+        ("mass > 1", "Did you mean 'mas'?"),
+        ("x + 1", "it is a number, and never true or false"),
+        ("x.real > 0", "not allowed"),
+        ("c > 1", "cannot be evaluated"),
+        (5, "is not text"),
+    ],
+)
+def test_a_constraint_that_cannot_be_read_is_named(constraint, why):
+    space = Space(x=Real(0, 1), mas=Real(0, 1), c=Categorical(["a"]), constraints=["x > 0.5", constraint])
+    (problem,) = space.problems()
+    assert (problem.code, problem.where) == ("E-SPACE-009", "space.constraints[1]")
+    assert why in problem.why
+
+
+def test_a_constraint_that_excludes_everything_is_named():
+    space = Space(m_zp=Real(0, 400), m_a=Real(500, 600), constraints=["m_a > 550", "m_zp > m_a + 125"])
+    (problem,) = space.problems()
+    assert problem.code == "E-SPACE-004"
+    assert "'m_zp > m_a + 125' excludes every point" in problem.what
+
+
+def test_constraints_that_only_together_exclude_everything_are_found():
+    assert codes(Space(x=Real(0, 1), constraints=["x > 0.6", "x < 0.4"])) == ["E-SPACE-004"]
+
+
+def test_a_constraint_that_only_a_corner_meets_is_fine():
+    assert Space(x=Real(0, 1), y=Real(0, 1), constraints=["x + y >= 2"]).problems() == []
+
+
+def test_a_broken_constraint_is_an_error_when_it_is_used():
+    with pytest.raises(DefinitionError, match="E-SPACE-009"):
+        Space(x=Real(0, 1), constraints=["z > 0"]).allowed([{"x": 0.5}])
+
+
+# ---------------------------------------------------------------------- mistakes
+@pytest.mark.parametrize(
+    ("parameter", "code"),
+    [
+        (Real("1", 2), "E-SPACE-001"),
+        (Real(True, 2), "E-SPACE-001"),
+        (Real(0, float("inf")), "E-SPACE-001"),
+        (Real(float("nan"), 1), "E-SPACE-001"),
+        (Real(0, 10**400), "E-SPACE-001"),
+        (Integer(0, 1.5), "E-SPACE-001"),
+        (Integer(0.0, 2), "E-SPACE-001"),
+        (Real(2, 1), "E-SPACE-002"),
+        (Real(1, 1), "E-SPACE-002"),
+        (Log(0, 1), "E-SPACE-003"),
+        (Log(-1, 1), "E-SPACE-003"),
+        (Categorical(()), "E-SPACE-005"),
+        (Categorical("abc"), "E-SPACE-005"),
+        (Categorical(["a", "a"]), "E-SPACE-005"),
+        (Categorical(["a", ""]), "E-SPACE-005"),
+        (Categorical(["a", 1]), "E-SPACE-005"),
+        (Categorical(["a", "b\0"]), "E-SPACE-005"),
+        (Categorical(5), "E-SPACE-005"),
+        ((0, 1), "E-SPACE-008"),
+        (None, "E-SPACE-008"),
+        (Real(-1.7e308, 1.7e308), "E-SPACE-010"),
+        (Real(1, 1 + 1e-14), "E-SPACE-010"),
+        (Integer(0, 2**60), "E-SPACE-010"),
+    ],
+)
+def test_a_parameter_that_cannot_be_used_is_named(parameter, code):
+    (problem,) = Space(fine=Real(0, 1), x=parameter).problems()
+    assert (problem.code, problem.where) == (code, "space.x")
+    assert problem.fix
+
+
+def test_an_empty_space_is_refused():
+    assert codes(Space()) == ["E-SPACE-006"]
+
+
+@pytest.mark.parametrize("name", ["m zp", "1x", "lambda", "class", "µ", "", 5])
+def test_a_parameter_is_named_as_expressions_can_use_it(name):
+    assert codes(Space({name: Real(0, 1)})) == ["E-SPACE-007"]
+
+
+def test_all_mistakes_are_found_at_once():
+    space = Space({"a b": Real(2, 1), "y": Log(0, 1), "z": 3}, constraints=["y >", "q > 1"])
+    assert codes(space) == ["E-SPACE-007", "E-SPACE-002", "E-SPACE-003", "E-SPACE-008", "E-SPACE-009", "E-SPACE-009"]
+
+
+# ---------------------------------------------------------------------- points
+SPACE = Space(x=Real(0, 1), n=Integer(1, 9), g=Log(0.1, 10), c=Categorical(["a", "b"]), constraints=["x < n"])
+GOOD = {"x": 0.5, "n": 3, "g": 1.0, "c": "a"}
+
+
+def test_a_good_point_has_no_problem():
+    assert SPACE.point_problem(GOOD) == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"x": 1.5}, "x=1.5 is outside its range"),
+        ({"x": float("nan")}, "x=nan"),
+        ({"x": True}, "x=True"),
+        ({"x": "0.5"}, "x='0.5'"),
+        ({"x": None}, "x=None"),
+        ({"n": 3.0}, "n=3.0"),
+        ({"n": 0}, "n=0"),
+        ({"n": True}, "n=True"),
+        ({"n": 10**400}, "n=1000"),
+        ({"g": 0.0}, "g=0.0"),
+        ({"g": 10**400}, "g=1000"),
+        ({"c": "z"}, "c='z'"),
+        ({"c": 0}, "c=0"),
+        ({"more": 1}, "its parameters are c, g, more, n, x, not x, n, g, c"),
+        ({"x": 1.0, "n": 1}, "it does not meet x < n"),
+    ],
+)
+def test_a_point_outside_says_why(change, why):
+    assert SPACE.point_problem({**GOOD, **change}).startswith(why)
+
+
+def test_a_point_with_a_parameter_missing_says_which_there_are():
+    assert SPACE.point_problem({"x": 0.5}) == "its parameters are x, not x, n, g, c"
+    assert SPACE.point_problem({}) == "its parameters are none, not x, n, g, c"
+
+
+# ---------------------------------------------------------------------- JSON
+@quick
+@given(space=spaces)
+def test_a_space_survives_json(space):
+    assert Space.from_json(json.loads(json.dumps(space.to_json()))) == space
+
+
+def test_the_order_of_the_parameters_is_kept():
+    space = Space(z=Real(0, 1), a=Real(0, 1), constraints=["z > a"])
+    again = Space.from_json(json.loads(json.dumps(space.to_json())))
+    assert again.names == ("z", "a")
+    assert again.constraints == ("z > a",)
+
+
+def test_choices_may_be_given_as_a_list():
+    assert Categorical(["a", "b"]) == Categorical(("a", "b"))
