@@ -14,6 +14,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,7 @@ def measured(problem: Benchmark, seed: int) -> Measure:
 
 def first_of_two(records: list[tuple[int, float]], tol: float) -> float:
     """The first N of two consecutive records at or below tol; infinite when there is none."""
-    for (n, a), (_, b) in zip(records, records[1:], strict=False):
+    for (n, a), (_, b) in pairwise(records):
         if a <= tol and b <= tol:
             return n
     return float("inf")
@@ -106,7 +107,8 @@ def main() -> None:
     names = options.problems or (QUICK if options.quick else tuple(PROBLEMS))
     for name in names:
         for learner in learners_for(PROBLEMS[name], options.maximin):
-            runs = [study(PROBLEMS[name], learner, s) for s in range(1, (5 if options.quick else options.seeds) + 1)]
+            seeds = range(1, (5 if options.quick else options.seeds) + 1)
+            runs = [study(PROBLEMS[name], learner, seed) for seed in seeds]
             medians = [statistics.median(r["n"][i] for r in runs) for i in range(len(TOLERANCES))]
             if options.json:
                 print(json.dumps({"problem": name, "learner": type(learner).__name__,

@@ -1,7 +1,7 @@
 """Benchmark problems with known answers: f < 0 is excluded. Each is a space, a function and how it is to be scanned.
 
-The monoH family is a toy dark-Higgs mono-H(bb) search with two counting regions; fast2D is a test case of the excursion
-package, written out; islands2 has an island of 1.9 % of the volume; noisy2 has Monte Carlo noise; quad6 is a tilted bowl
+The monoH family is a toy dark-Higgs mono-H(bb) search with two counting regions; fast2D is a test case of the
+excursion package, written out; islands2 has an island of 1.9 % of the volume; noisy2 has Monte Carlo noise; quad6 is a tilted bowl
 in six dimensions.
 """
 

@@ -36,6 +36,7 @@ class GridMap:
     allowed : (ny, nx), or (nx,) in one dimension: whether a grid point meets the constraints
     predictions : by target, arrays of the same shape; NaN where nothing is allowed
     levels : the contour's level of each target, where the surrogate tells it
+
     """
 
     names: tuple[str, ...]
@@ -56,7 +57,7 @@ class GridMap:
         return self._trace(score, -1.0), self._trace(score, 1.0)
 
     def excluded_share(self, target: str) -> float:
-        """Share of the allowed part of the unit cube where exclusion is more likely than not; 0 if nothing is allowed."""
+        """Share of the allowed part of the unit cube where exclusion is more likely than not; 0 if none is allowed."""
         import numpy as np
 
         weights = np.ones(self.allowed.shape)
@@ -106,6 +107,7 @@ def grid_map(surrogate: Surrogate, space: Space, resolution: int = 101) -> GridM
     ------
     IddsError
         When the space has more than two dimensions, or an axis without order.
+
     """
     import numpy as np
 

@@ -46,6 +46,7 @@ class Catalog:
         self._workdir = workdir
         self.workflow_id = workflow_id
         self._plans: dict[int, LoopPlan] = {}
+        self._live: tuple[int, list[LoopRecord]] | None = None
 
     def plan(self, loop_id: int) -> LoopPlan:
         """The plan of a loop."""
@@ -64,6 +65,15 @@ class Catalog:
         return self._plans[loop_id]
 
     def live_loops(self) -> list[LoopRecord]:
-        """Loops that are active or held, of the workflow this catalog is for."""
+        """Loops that are active or held, of the workflow this catalog is for.
+
+        The agents of one workflow are the only ones that move its loops (the owner lock sees to it), so what was read
+        holds until this process moves one.
+        """
+        if self._live is not None and self._live[0] == self._store.generation and self.workflow_id is not None:
+            return self._live[1]
+        generation = self._store.generation
         loops = self._store.workflows.live_loops()
-        return [loop for loop in loops if self.workflow_id in (None, loop.workflow_id)]
+        found = [loop for loop in loops if self.workflow_id in (None, loop.workflow_id)]
+        self._live = (generation, found)
+        return found

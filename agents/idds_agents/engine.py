@@ -90,7 +90,7 @@ class Engine:
         self._workdir = workdir
         self._settings = settings
         self._workflow_id = workflow_id
-        catalog = Catalog(store, workdir, workflow_id)
+        self._catalog = catalog = Catalog(store, workdir, workflow_id)
         owner = f"engine-{os.getpid()}-{secrets.token_hex(4)}"
         self.carrier = Carrier(store, provider, catalog, workdir, settings, owner)
         self.conductor = Conductor(store, catalog)
@@ -98,6 +98,8 @@ class Engine:
         self._stop = threading.Event()
         self._disk_checked = float("-inf")
         self._sealed = store.now()
+        self._conducted = float("-inf")
+        self._restless = True
 
     def stop(self) -> None:
         """End `run` after the present turn; what runs is found again by the next engine."""
@@ -107,14 +109,19 @@ class Engine:
     def turn(self) -> int:
         """One round: look at the provider, write all moves in one commit, then act on what is durable."""
         self.carrier.poll()
+        conduct = (
+            self._restless or self._waker.nudged or self.store.now() - self._conducted > self._settings.sweep_seconds
+        )
         with self.store.transaction():
             moved = self.carrier.collect()
-            moved += self.conductor.step()
+            if moved or conduct:  # nothing else makes work for the conductor
+                self._waker.nudged, self._conducted = False, self.store.now()
+                moved += self.conductor.step()
             moved += self.transformer.step()
-            moved += self.conductor.step() if moved else 0
             moved += self.carrier.claim()
         moved += self.carrier.dispatch()
         moved += self.transformer.start()
+        self._restless = moved > 0
         return moved
 
     def run(self, watch: Callable[[LoopRecord], None] = lambda _: None) -> LoopRecord:
@@ -130,7 +137,7 @@ class Engine:
         while True:
             self._check_disk()
             moved = self.turn()
-            loop = self.store.workflows.loops(self._workflow_id)[0]
+            loop = self._loop()
             watch(loop)
             if self._stop.is_set() or self._over(loop):
                 break
@@ -140,6 +147,10 @@ class Engine:
         self.carrier.dispatch()
         self.store.audit.seal()
         return self.store.workflows.loops(self._workflow_id)[0]
+
+    def _loop(self) -> LoopRecord:
+        live = self._catalog.live_loops()
+        return live[0] if live else self.store.workflows.loops(self._workflow_id)[0]
 
     def _over(self, loop: LoopRecord) -> bool:
         if loop.state in TERMINAL["loop"]:
@@ -155,7 +166,7 @@ class Engine:
 
     def _pause(self) -> float:
         """Seconds to wait when nobody wakes us: the sweep, or the earliest retry."""
-        due = self.store.jobs.next_ready_at([self.store.workflows.loops(self._workflow_id)[0].id])
+        due = self.store.jobs.next_ready_at([self._loop().id])
         wait = self._settings.sweep_seconds
         if due is not None and due > self.store.now():
             wait = min(wait, due - self.store.now())

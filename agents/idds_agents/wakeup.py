@@ -17,10 +17,15 @@ class Waker:
     ----------
     path : where to listen for nudges of other processes; None listens to nobody.
 
+    Attributes
+    ----------
+    nudged : another process has nudged; who looks at the store for commands sets it back first.
+
     """
 
     def __init__(self, path: Path | None = None) -> None:
         self._event = threading.Event()
+        self.nudged = False
         self._path = path
         self._socket: socket.socket | None = None
         if path is not None:
@@ -37,6 +42,7 @@ class Waker:
     def _serve(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while listener.recv(16) != b"close":
+                self.nudged = True
                 self._event.set()
 
     def wake(self) -> None:

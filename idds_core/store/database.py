@@ -40,6 +40,11 @@ class Database:
     clock : seconds since the epoch; injected.
     durability : "full" fsyncs every commit, "normal" may lose the last ones on power loss.
 
+    Attributes
+    ----------
+    commits : durable commits made so far.
+    generation : changes whenever this connection may have changed a loop or workflow; what was read before is stale.
+
     """
 
     def __init__(
@@ -53,6 +58,7 @@ class Database:
         self.mode = mode
         self.now = clock
         self.commits = 0
+        self.generation = 0
         self._durability = durability
         self._engine = self._make_engine()
         self._connection: sa.Connection | None = None
@@ -150,6 +156,9 @@ class Database:
                 rows = [{"loop_id": i, "name": n, "delta": d} for (i, n), d in self._deltas.items() if d]
                 if rows:
                     connection.execute(sa.insert(tables.counter_delta), rows)
+        except BaseException:
+            self.generation += 1  # what was read inside is not so
+            raise
         finally:
             self._deltas.clear()
         self.commits += raw.total_changes > before
@@ -207,6 +216,8 @@ class Database:
         """
         if not rows:
             return []
+        if entity in ("loop", "workflow"):
+            self.generation += 1
         if not may_move(entity, old, new):
             raise IddsError.of("E-STORE-010", f"a {entity} cannot move from {old} to {new}")
         now = self.now()

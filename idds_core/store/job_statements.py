@@ -68,7 +68,7 @@ READY = (
 )
 COUNT_ATTEMPT = sa.update(tables.job).where(_J.id.in_(_given("ids"))).values(attempts=_J.attempts + 1)
 CLAIMED = (
-    sa.select(_J.id, _J.loop_id, _J.step, _J.chunk, _J.attempts, _P.number, _P.iteration)
+    sa.select(_J.id, _J.loop_id, _J.step, _J.chunk, _J.attempts, _P.number.label("point"), _P.iteration)
     .join(tables.point, _P.id == _J.point_id)
     .where(_J.id.in_(_given("ids")))
     .order_by(_J.id)

@@ -73,15 +73,15 @@ class Jobs:
             self._db.move("job", ids(wanted), JobState.READY, JobState.RUNNING, actor=owner)
             chosen = {"ids": json.dumps(wanted)}
             connection.execute(COUNT_ATTEMPT, chosen)
-            rows = connection.execute(CLAIMED, chosen).all()
+            rows: list[Any] = list(connection.execute(CLAIMED, chosen))
             attempts = [
                 {
-                    "job_id": r[0],
-                    "loop_id": r[1],
-                    "number": r[4],
-                    "key": key(r[0], r[4]),
+                    "job_id": r.id,
+                    "loop_id": r.loop_id,
+                    "number": r.attempts,
+                    "key": key(r.id, r.attempts),
                     "provider": provider,
-                    "path": f"{loops[r[1]]}/it/{r[6]}/p/{r[5]}/{r[2]}/job/{r[3]}/a/{r[4]}",
+                    "path": f"{loops[r.loop_id]}/it/{r.iteration}/p/{r.point}/{r.step}/job/{r.chunk}/a/{r.attempts}",
                     "owner": owner,
                     "lease_until": now + lease_s,
                     "state": AttemptState.INTENT.value,
@@ -90,7 +90,7 @@ class Jobs:
                 for r in rows
             ]
             connection.execute(sa.insert(tables.attempt), attempts)
-            for loop_id, count in _counts(r[1] for r in rows):
+            for loop_id, count in _counts(r.loop_id for r in rows):
                 self._db.count(loop_id, "attempts", count)
             return self._claims(OF_JOBS, chosen)
 

@@ -62,6 +62,11 @@ class Store:
         return self._db.counters(loop_id)
 
     @property
+    def generation(self) -> int:
+        """Changes whenever this process may have changed a loop or workflow."""
+        return self._db.generation
+
+    @property
     def commits(self) -> int:
         """Number of durable commits made so far."""
         return self._db.commits

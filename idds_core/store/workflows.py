@@ -116,6 +116,7 @@ class Workflows:
     # ------------------------------------------------------------------ wishes
     def wish(self, workflow_id: int, wish: Wish) -> None:
         """What the user wants of a workflow and its loops from now on."""
+        self._db.generation += 1
         with self._db.transaction() as connection:
             connection.execute(
                 sa.update(tables.workflow).where(tables.workflow.c.id == workflow_id).values(wish=str(wish))

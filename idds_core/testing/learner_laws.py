@@ -145,7 +145,7 @@ class LearnerLaws:
     @pytest.mark.parametrize("end", [PointState.FAILED, PointState.INFEASIBLE])
     def test_points_that_ended_badly_are_survived(self, learner: Learner, space: Space, end: PointState) -> None:
         """Some of them, and all of them."""
-        for bad in (lambda v: v > 0.5, lambda v: math.isfinite(v)):
+        for bad in (lambda v: v > 0.5, math.isfinite):
             history = _history(learner, space, lambda p, bad=bad: end if bad(_value(p)) else _observe(p))  # type: ignore[misc]
             self._fair(learner.ask(history, 4), history, 4)
 

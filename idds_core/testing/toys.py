@@ -65,6 +65,7 @@ def play(
     ----------
     outcome : what becomes of the point of that number: an observation, or the state it ends in
     batches : how many points are asked for, iteration by iteration
+
     """
     history = History(space, seed, targets)
     for n in (*batches, 0):

@@ -50,7 +50,8 @@ class Prior:
     @cached_property
     def sd(self) -> Array:
         """(d + 2,) standard deviations."""
-        return np.array([math.sqrt(3)] * self.dimension + [2.0, 3.0])
+        sd: Array = np.array([math.sqrt(3)] * self.dimension + [2.0, 3.0])
+        return sd
 
     @cached_property
     def bounds(self) -> Array:

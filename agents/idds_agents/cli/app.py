@@ -22,8 +22,12 @@ app = typer.Typer(
 )
 
 _At = Annotated[str | None, typer.Argument(metavar="[PATH]", help="Of a loop, iteration, point, job or attempt.")]
-_Loop = Annotated[str | None, typer.Argument(metavar="[LOOP]", help="Workflow or workflow/loop; the only one if left out.")]
-_Workdir = Annotated[Path | None, typer.Option("--workdir", help="Work folder. Default: here, or the only *-run folder.")]
+_Loop = Annotated[
+    str | None, typer.Argument(metavar="[LOOP]", help="Workflow or workflow/loop; the only one if left out.")
+]
+_Workdir = Annotated[
+    Path | None, typer.Option("--workdir", help="Work folder. Default: here, or the only *-run folder.")
+]
 _Json = Annotated[bool, typer.Option("--json", help="One JSON value on stdout.")]
 
 
@@ -48,7 +52,9 @@ def _root(
 def run(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Python file that defines a loop.")],
     workdir: Annotated[Path | None, typer.Option("--workdir", help="Default: ./<workflow>-run.")] = None,
-    given: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Argument of define().")] = None,
+    given: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Argument of define().")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**62, help="Of everything random.")] = 0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin a new revision instead of going on.")] = False,
     slots: Annotated[int | None, typer.Option(min=1, max=4096, help="Jobs at once. Default: the cores.")] = None,
@@ -153,7 +159,9 @@ def predict(
 @app.command()
 def export(
     path: _Loop = None,
-    kind: Annotated[str | None, typer.Option("--format", metavar="csv|json", help="Default: as FILE ends, or csv.")] = None,
+    kind: Annotated[
+        str | None, typer.Option("--format", metavar="csv|json", help="Default: as FILE ends, or csv.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="Default: stdout.")] = None,
     workdir: _Workdir = None,
     as_json: Annotated[bool, typer.Option("--json", help="Same as --format json.")] = False,

@@ -148,9 +148,9 @@ def _disk(workspace: Workspace) -> Iterator[Finding]:
 
 
 def file_system(folder: Path, mounts: str) -> str:
-    """Type of the file system of a folder, from the text of ``/proc/mounts``.
+    r"""Type of the file system of a folder, from the text of ``/proc/mounts``.
 
-    >>> file_system(Path("/home/a/run"), "disk / ext4 rw 0 0\\nserver:/home /home nfs4 rw 0 0\\n")
+    >>> file_system(Path("/home/a/run"), "disk / ext4 rw 0 0\nserver:/home /home nfs4 rw 0 0\n")
     'nfs4'
     """
     best, kind = "", "unknown"

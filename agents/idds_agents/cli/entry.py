@@ -60,7 +60,7 @@ def _quiet() -> int:
 
 
 def _say(problem: object) -> None:
-    print(str(problem), file=sys.stderr)  # noqa: T201
+    print(str(problem), file=sys.stderr)
 
 
 def _told(error: IddsError, show_traceback: bool) -> int:
@@ -79,7 +79,9 @@ def _usage(error: Any) -> int:
     text = " ".join(str(error.format_message()).split()).rstrip(".")
     if not text:  # no verb at all
         text = "no command is given"
-    _say(Problem("E-USAGE-001", text, fix=f"See '{command} --help'."))
+    what, _, near = text.partition(" Did you mean ")
+    hint = f"Did you mean {near} " if near else ""
+    _say(Problem("E-USAGE-001", what.rstrip("."), fix=f"{hint}See '{command} --help'."))
     return BAD_INPUT
 
 

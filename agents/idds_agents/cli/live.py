@@ -115,15 +115,15 @@ class LiveDisplay:
         height = min(size.height - _ROWS_OF_TABLE - 5, _MOST_HEIGHT, width // 2)
         if width < _LEAST_WIDTH or height < _LEAST_HEIGHT:
             return None
-        target = next(iter(surface.mean))
-        head = Text(clean(f"{target} after iteration {iteration}: {surface.y.label} against {surface.x.label}"))
+        target, (x, y) = surface.targets[0], surface.axes
+        head = Text(clean(f"{target} after iteration {iteration}: {y.label} against {x.label}"))
         return Padding(Group(head, draw_map(surface, target, points, width, height), _key()), (1, 0, 0, 2))
 
 
 def _key() -> Text:
     """What the colours and marks mean."""
     return Text.assemble(
-        ("\N{FULL BLOCK}", "#1a5f9e"), " excluded  ", ("\N{FULL BLOCK}", "#d9821e"), " not  ",
+        ("\N{FULL BLOCK}", "#1a5f9e"), " excluded  ", ("\N{FULL BLOCK}", "#e09840"), " not  ",
         ("\N{FULL BLOCK}", "#707076"), " not allowed  \N{BULLET} measured  \N{MULTIPLICATION SIGN} failed  "
         "\N{WHITE BULLET} infeasible",
         no_wrap=True, overflow="crop",

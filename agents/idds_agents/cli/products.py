@@ -45,7 +45,7 @@ def plot(path: str | None, workdir: Path | None, *, out: Path | None, target: st
         try:
             figure = draw(view, target)
         except IddsError as error:
-            raise _as_input(error, "E-PLOT-001", "E-PLOT-002", "E-PLOT-003") from error
+            raise _as_input(error, "E-CONTOUR-001", "E-CONTOUR-002", "E-PLOT-003") from error
         save(figure, file)
         if as_json:
             print_json({"path": view.path, "file": str(file.resolve()), "evaluations": view.evaluations})
@@ -71,13 +71,13 @@ def export(path: str | None, workdir: Path | None, *, kind: str | None, out: Pat
         try:
             surface = surface_of(view.plan.loop.space, need_surrogate(view))
         except IddsError as error:
-            raise _as_input(error, "E-PLOT-001", "E-PLOT-002") from error
+            raise _as_input(error, "E-CONTOUR-001", "E-CONTOUR-002") from error
         text = contour_csv(surface) if wanted == "csv" else contour_json(view, surface)
     if out is None:
         sys.stdout.write(text)
         return FINE
     try:
-        write_whole(out, lambda partial: partial.write_text(text, encoding="utf-8") and None)
+        write_whole(out, lambda partial: partial.write_text(text, encoding="utf-8"))
     except OSError as error:
         raise IddsError.of("E-FILE-020", f"{out} cannot be written", error.strerror or str(error), str(out),
                            "Give another -o FILE.") from error  # fmt: skip
@@ -101,7 +101,9 @@ def predict(path: str | None, workdir: Path | None, *, points: Path, as_json: bo
     if taken:
         raise _bad(f"column {taken[0]} is taken", "the prediction has a column of that name", points, "Rename it.")
     _warn_outside(space, given)
-    predicted = (row for start in range(0, len(given), _CHUNK) for row in _rows(surrogate, given[start : start + _CHUNK]))
+    predicted = (
+        row for start in range(0, len(given), _CHUNK) for row in _rows(surrogate, given[start : start + _CHUNK])
+    )
     if as_json:
         print_json([{**dict(zip(head, row, strict=True)), **dict(zip(fields, numbers, strict=True))}
                     for row, numbers in zip(rows, predicted, strict=True)])  # fmt: skip

@@ -180,4 +180,6 @@ def _jobs(store: Store, target: Target) -> _Listing:
         rows: list[list[Any]] = [[job_path(target.loop_path, j), j.state, j.attempts, j.reason] for j in jobs]
         return ["path", "state", "attempts", "reason"], rows
     attempts = target.attempts(store, jobs)
-    return ["path", "state", "code", "message"], [[a.path, str(a.state), a.failure_code or "", a.reason] for a in attempts]
+    return ["path", "state", "code", "message"], [
+        [a.path, str(a.state), a.failure_code or "", a.reason] for a in attempts
+    ]

@@ -28,17 +28,17 @@ def clean(text: str) -> str:
 
 def say(text: str = "") -> None:
     """A line on stdout."""
-    print(clean(text))  # noqa: T201
+    print(clean(text))
 
 
 def warn(text: object) -> None:
     """A line on stderr."""
-    print(clean(str(text)), file=sys.stderr)  # noqa: T201
+    print(clean(str(text)), file=sys.stderr)
 
 
 def print_json(document: Any, *, indent: int | None = None) -> None:
     """One JSON value on stdout; on a single line unless indented."""
-    print(json.dumps(document, indent=indent, allow_nan=False))  # noqa: T201
+    print(json.dumps(document, indent=indent, allow_nan=False))
 
 
 def duration(seconds: float) -> str:

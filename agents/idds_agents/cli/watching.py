@@ -36,9 +36,9 @@ class Snapshot:
     @property
     def points(self) -> dict[str, int]:
         """State -> number of points, in the order people ask for."""
-        ended = {s: self.counters.get(s, 0) for s in PointState if s is not PointState.OPEN}
-        still_open = self.counters.get("points", 0) - sum(ended.values())
-        return {str(s): n for s, n in {**ended, PointState.OPEN: still_open}.items() if n}
+        found = {str(s): self.counters.get(s, 0) for s in PointState if s is not PointState.OPEN}
+        found[str(PointState.OPEN)] = self.counters.get("points", 0) - sum(found.values())
+        return {s: n for s, n in found.items() if n}
 
     @property
     def decided(self) -> tuple[Iteration, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from idds_agents.cli.problems import InputError, did_you_mean
 from idds_agents.workspace import Workspace
@@ -125,9 +126,9 @@ def _loop(store: Store, workflow: WorkflowRecord, words: list[str]) -> LoopRecor
                         fix=did_you_mean(given, [*loops, "it", "p"]))  # fmt: skip
 
 
-def _numbers(words: list[str], path: str) -> dict[str, int | str]:
+def _numbers(words: list[str], path: str) -> dict[str, Any]:
     """What the words after the loop name: ``it/<k>/p/<N>/<step>/job/<c>/a/<M>``, or ``p/<N>/...``."""
-    found: dict[str, int | str] = {}
+    found: dict[str, Any] = {}
     rest = list(words)
     for word, field in (("it", "iteration"), ("p", "point"), ("", "step"), ("job", "chunk"), ("a", "attempt")):
         if not rest or (word and rest[0] != word):

@@ -61,7 +61,13 @@ def _explained(workspace: Workspace, store: Store, target: Target) -> dict[str, 
 
 
 def _path(target: Target) -> str:
-    words = [target.loop_path, "p", str(target.point), target.step, *(["job", str(target.chunk)] if target.chunk else [])]
+    words = [
+        target.loop_path,
+        "p",
+        str(target.point),
+        target.step,
+        *(["job", str(target.chunk)] if target.chunk else []),
+    ]
     return "/".join(w for w in words if w)
 
 

@@ -47,7 +47,10 @@ def wish(verb: str, path: str | None, workdir: Path | None, *, as_json: bool) ->
         note = "" if by == "engine" else " (no engine is at work here: written directly)"
         say(f"{target.loop_path}: {answer}, it is {state}{note}")
         if left:
-            say(f"{left} attempts have not ended yet; " + ("the engine ends them" if by == "engine" else "'run' ends them"))
+            say(
+                f"{left} attempts have not ended yet; "
+                + ("the engine ends them" if by == "engine" else "'run' ends them")
+            )
     return FINE
 
 

@@ -20,10 +20,10 @@ def contour_csv(surface: Surface) -> str:
     """Lines as CSV: ``target,curve,segment,<x>,<y>``, numbers at 10 significant digits."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["target", "curve", "segment", surface.x.name, surface.y.name])
+    writer.writerow(["target", "curve", "segment", *surface.grid.names])
     for line in surface.all_lines():
-        for x, y in line.points.tolist():
-            writer.writerow([line.target, line.curve, line.segment, f"{x:.10g}", f"{y:.10g}"])
+        for point in line.points.tolist():
+            writer.writerow([line.target, line.curve, line.segment, *(f"{x:.10g}" for x in point)])
     return text.getvalue()
 
 
@@ -55,7 +55,7 @@ def contour_json(view: LoopView, surface: Surface) -> str:
     return json.dumps(contour_document(view, surface), indent=1, allow_nan=False) + "\n"
 
 
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a file beside `path`, then put it in its place: nobody ever sees half a file."""
     partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from idds_agents.report.export import write_whole
 from idds_agents.report.reading import LoopView
-from idds_agents.report.surface import Surface, axis_of, levels_of, need_surrogate, surface_of
+from idds_agents.report.surface import Axis, Surface, levels_of, need_surrogate, surface_of
 from idds_core.errors import IddsError
 from idds_core.history import Point
 from idds_core.states import PointState
@@ -26,7 +26,7 @@ FORMATS = (".png", ".svg", ".pdf")
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.4, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 _FORBIDDEN, _INK = "#e3e3e6", "#222222"
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.size": 10.5,
     "axes.linewidth": 0.8,
     "axes.edgecolor": _INK,
@@ -42,7 +42,6 @@ _STYLE = {
 }
 _CURVE_NODES = 401
 _MASK_NODES = 361
-_HALF = 0.5
 
 
 def draw(view: LoopView, target: str | None = None) -> Figure:
@@ -60,7 +59,8 @@ def draw(view: LoopView, target: str | None = None) -> Figure:
                            f"Its targets are {', '.join(targets)}.")  # fmt: skip
     space, surrogate = view.plan.loop.space, need_surrogate(view)
     if space.dimension == 1:
-        return _draw_curves(view, [target] if target else list(targets))
+        surface = surface_of(space, surrogate, _CURVE_NODES)
+        return _draw_curves(view, surface, [target] if target else list(surface.targets))
     return draw_surface(view, surface_of(space, surrogate), target)
 
 
@@ -115,7 +115,8 @@ def draw_surface(view: LoopView, surface: Surface, target: str | None = None) ->
 
     with mpl.rc_context(_STYLE):
         figure, (axes,) = _figure(7.2, 5.9)
-        targets = [t for t in surface.mean if target in (None, t)]
+        x, y = surface.axes
+        targets = [t for t in surface.targets if target in (None, t)]
         if len(targets) == 1:
             _draw_excluded(axes, surface, targets[0])
         for i, name in enumerate(targets):
@@ -123,30 +124,35 @@ def draw_surface(view: LoopView, surface: Surface, target: str | None = None) ->
         _draw_forbidden(axes, surface)
         for i, name in enumerate(targets):
             _draw_line(axes, surface, name, _level_text(view, name), i)
-        _draw_points(figure, axes, view, lambda p: (p.parameters[surface.x.name], p.parameters[surface.y.name]))
-        _scale(axes, surface)
+        _draw_points(figure, axes, view, lambda p: (p.parameters[x.name], p.parameters[y.name]))
+        _scale(axes, x, y)
         _finish(figure, [axes], view)
     return figure
 
 
 def _draw_excluded(axes: Axes, surface: Surface, target: str) -> None:
     """A tint where the target is excluded, so that nobody has to guess the side; with several it would be clutter."""
-    p = surface.p_excluded[target]
-    axes.contourf(surface.x.values, surface.y.values, p, levels=[0.5, 1.5], colors=[_COLOURS[0]], alpha=0.07, zorder=0)
-    if (p > _HALF).any():
-        axes.fill([], [], color=_COLOURS[0], alpha=0.1, linewidth=0, label="excluded")
+    score = surface.score(target)
+    if not (score > 0).any():
+        return
+    axes.contourf(*surface.grid.axes, score, levels=[0.0, 1e3], colors=[_COLOURS[0]], alpha=0.07, zorder=0)
+    axes.fill([], [], color=_COLOURS[0], alpha=0.1, linewidth=0, label="excluded")
 
 
 def _draw_band(axes: Axes, surface: Surface, target: str, colour: str, *, faint: bool) -> None:
-    axes.contourf(surface.x.values, surface.y.values, surface.distance[target], levels=[-1.0, 1.0], colors=[colour],
-                  alpha=0.12 if faint else 0.22, zorder=1)  # fmt: skip
+    alpha = 0.12 if faint else 0.22
+    axes.contourf(*surface.grid.axes, surface.score(target), levels=[-1.0, 1.0], colors=[colour], alpha=alpha, zorder=1)
 
 
 def _draw_forbidden(axes: Axes, surface: Surface) -> None:
-    if surface.allowed.all():
+    """The region against the constraints, on a finer grid of its own: its border has no stairs."""
+    if surface.grid.allowed.all():
         return
-    x, y = (axis_of(a.name, surface.space.parameters[a.name], _MASK_NODES).values for a in (surface.x, surface.y))
-    allowed = surface.space.allowed([{surface.x.name: a, surface.y.name: b} for b in y for a in x])
+    (x_name, x), (y_name, y) = (
+        (name, [surface.space.parameters[name].from_unit(i / (_MASK_NODES - 1)) for i in range(_MASK_NODES)])
+        for name in surface.grid.names
+    )
+    allowed = surface.space.allowed([{x_name: a, y_name: b} for b in y for a in x])
     outside = _blurred(~allowed.reshape(len(y), len(x)))
     axes.contourf(x, y, outside, levels=[0.5, 1.5], colors=[_FORBIDDEN], zorder=2)
     label = " and ".join(surface.space.constraints)
@@ -167,20 +173,20 @@ def _blurred(mask: NDArray[np.bool_], width: int = 7) -> NDArray[np.float64]:
 def _draw_line(axes: Axes, surface: Surface, target: str, label: str, index: int) -> None:
     colour, dash = _COLOURS[index % len(_COLOURS)], _DASHES[index % len(_DASHES)]
     style: dict[str, Any] = {"color": colour, "linestyle": dash, "linewidth": 2.2}
-    for piece in surface.whole_lines(target):  # the forbidden region is painted over it: a clean end at its border
-        axes.plot(piece[:, 0], piece[:, 1], zorder=1.5, **style)
     lines = surface.lines(target)
+    for line in lines:
+        axes.plot(line.points[:, 0], line.points[:, 1], zorder=4, **style)
     text = f"{label} (\N{PLUS-MINUS SIGN}1\N{GREEK SMALL LETTER SIGMA} band)"
     axes.plot([], [], label=text if lines else f"{label}: no line", **style)
 
 
-def _scale(axes: Axes, surface: Surface) -> None:
-    axes.set_xscale("log" if surface.x.log else "linear")
-    axes.set_yscale("log" if surface.y.log else "linear")
-    axes.set_xlim(surface.x.values[0], surface.x.values[-1])
-    axes.set_ylim(surface.y.values[0], surface.y.values[-1])
-    axes.set_xlabel(surface.x.label)
-    axes.set_ylabel(surface.y.label)
+def _scale(axes: Axes, x: Axis, y: Axis) -> None:
+    axes.set_xscale("log" if x.log else "linear")
+    axes.set_yscale("log" if y.log else "linear")
+    axes.set_xlim(x.values[0], x.values[-1])
+    axes.set_ylim(y.values[0], y.values[-1])
+    axes.set_xlabel(x.label)
+    axes.set_ylabel(y.label)
 
 
 # ---------------------------------------------------------------------- points
@@ -215,27 +221,22 @@ def _draw_measured(figure: Figure, axes: Axes, x: Iterable[Any], y: Iterable[Any
     if last > 1:
         bar = figure.colorbar(drawn, ax=axes, pad=0.015, aspect=32, ticks=MaxNLocator(integer=True, nbins=8))
         bar.set_label("iteration")
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
 
 
 # ---------------------------------------------------------------------- one dimension
-def _draw_curves(view: LoopView, targets: list[str]) -> Figure:
+def _draw_curves(view: LoopView, surface: Surface, targets: list[str]) -> Figure:
     import matplotlib as mpl
-    import numpy as np
 
-    name, parameter = next(iter(view.plan.loop.space.parameters.items()))
-    axis = axis_of(name, parameter, _CURVE_NODES)
-    points = [{name: value} for value in axis.values]
-    predicted = need_surrogate(view).predict(points)
-    allowed = view.plan.loop.space.allowed(points)
+    (axis,) = surface.axes
+    name = axis.name
     with mpl.rc_context(_STYLE):
         figure, panels = _figure(7.2, 2.0 + 2.6 * len(targets), len(targets))
         for i, (axes, target) in enumerate(zip(panels, targets, strict=True)):
-            colour, p = _COLOURS[i % len(_COLOURS)], predicted[target]
-            mean, sd = (np.where(allowed, v, np.nan) for v in (p.mean, p.sd))
-            axes.fill_between(axis.values, mean - sd, mean + sd, color=colour, alpha=0.22, linewidth=0)
+            colour, p = _COLOURS[i % len(_COLOURS)], surface.grid.predictions[target]
+            axes.fill_between(axis.values, p.mean - p.sd, p.mean + p.sd, color=colour, alpha=0.22, linewidth=0)
             label = f"{target} (\N{PLUS-MINUS SIGN}1\N{GREEK SMALL LETTER SIGMA} band)"
-            axes.plot(axis.values, mean, color=colour, linewidth=2.0, label=label)
+            axes.plot(axis.values, p.mean, color=colour, linewidth=2.0, label=label)
             level = levels_of(view).get(target)
             if level is not None:
                 axes.axhline(level, color=_INK, linewidth=1.0, linestyle=(0, (4, 2)), label=f"level {level:g}")

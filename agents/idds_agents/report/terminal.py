@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from idds_agents.report.surface import Surface
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["draw_map"]
 
 # Blue and orange: told apart by everybody; the light middle is where the contour runs
-_STOPS = ((0.0, (0xD9, 0x82, 0x1E)), (0.35, (0xF0, 0xC4, 0x8A)), (0.5, (0xFF, 0xFF, 0xFF)), (0.65, (0x8F, 0xBE, 0xE0)),
+_STOPS = ((0.0, (0xE0, 0x98, 0x40)), (0.35, (0xF0, 0xC4, 0x8A)), (0.5, (0xFF, 0xFF, 0xFF)), (0.65, (0x8F, 0xBE, 0xE0)),
     (1.0, (0x1A, 0x5F, 0x9E)))  # fmt: skip
 _FORBIDDEN = (0x70, 0x70, 0x76)
 _MARKS: Mapping[PointState, str] = {
@@ -33,9 +34,10 @@ def draw_map(surface: Surface, target: str, points: Sequence[Point], width: int,
     """A picture of `width` x `height` characters: the probability of exclusion, or the mean where there is none."""
     from rich.text import Text
 
-    rows, columns = _nearest(len(surface.y.values), 2 * height)[::-1], _nearest(len(surface.x.values), width)
+    ny, nx = surface.grid.allowed.shape
+    rows, columns = _nearest(ny, 2 * height)[::-1], _nearest(nx, width)
     shade = _shade(surface, target)[rows][:, columns]
-    allowed = surface.allowed[rows][:, columns]
+    allowed = surface.grid.allowed[rows][:, columns]
     pixels = [
         [_colour(float(value)) if fine else _FORBIDDEN for value, fine in zip(*row, strict=True)]
         for row in zip(shade, allowed, strict=True)
@@ -63,17 +65,18 @@ def _shade(surface: Surface, target: str) -> NDArray[np.float64]:
     """Numbers from 0 to 1."""
     import numpy as np
 
-    p = surface.p_excluded[target]
-    if np.isfinite(p).all() and np.ptp(p) > _FLAT:
-        return p
-    mean = surface.mean[target]
-    low, span = float(np.nanmin(mean)), float(np.ptp(mean))
-    return (mean - low) / span if span > 0 else np.full_like(mean, 0.5)
+    found = surface.grid.predictions[target]
+    for values, low, high in ((found.p_excluded, 0.0, 1.0), (found.mean, None, None)):
+        seen = values[surface.grid.allowed]
+        if seen.size and np.isfinite(seen).all() and np.ptp(seen) > _FLAT:
+            low, high = (seen.min(), seen.max()) if low is None or high is None else (low, high)
+            return np.asarray((values - low) / (high - low))
+    return np.full(found.mean.shape, 0.5)
 
 
 def _colour(value: float) -> tuple[int, int, int]:
     value = min(max(value, 0.0), 1.0)
-    for (low, first), (high, last) in zip(_STOPS, _STOPS[1:], strict=False):
+    for (low, first), (high, last) in pairwise(_STOPS):
         if value <= high:
             f = (value - low) / (high - low)
             r, g, b = (round(a + f * (c - a)) for a, c in zip(first, last, strict=True))
