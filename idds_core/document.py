@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from idds_core.errors import Problem
 from idds_core.model import FunctionStep, Step, Workflow
+from idds_core.parameters import KINDS
 from idds_core.space import Space
 
 if TYPE_CHECKING:
@@ -85,31 +86,23 @@ def _problem(loc: Sequence[str | int], message: str, document: Mapping[str, Any]
     """One line for a mistake; None for what only says that a parameter is not of another kind."""
     names: list[str] = []
     here: Any = document
-    skip = False
-    for i, part in enumerate(loc):
-        if skip:
-            skip = False
+    parts = list(loc)
+    for i, part in enumerate(parts):
+        before = parts[max(0, i - 3) : i]
+        if before[:2] == ["space", "parameters"] and len(before) == 3:  # the kind that was tried
+            kind = here.get("kind") if isinstance(here, Mapping) else None
+            if kind in KINDS and part != KINDS[kind].__name__:
+                return None
+            if isinstance(here, Mapping) and kind not in KINDS:
+                why, fix = f"its kind is {kind!r}", f"Use {', '.join(KINDS)}."
+                return Problem("E-DEF-013", f"{names[-1]} is no parameter", why, ".".join(names), fix)
             continue
         here = _below(here, part)
-        names.append(_name(part, here))
-        if [str(p) for p in loc[i - 2 : i]] == ["space", "parameters"] and isinstance(here, Mapping):
-            other = str(loc[i + 1]).lower() if len(loc) > i + 1 else ""
-            if other != here.get("kind", other):
-                return None if here.get("kind") in ("real", "log", "integer", "categorical") else _unknown(names, here)
-            skip = True  # the next part only repeats the kind
-    return Problem(
-        "E-DEF-013", f"{names[-1] if names else 'the document'} cannot be used", message, ".".join(names), _FIX
-    )
-
-
-def _unknown(names: Sequence[str], parameter: Mapping[str, Any]) -> Problem:
-    return Problem(
-        "E-DEF-013",
-        f"{names[-1]} is no parameter",
-        f"its kind is {parameter.get('kind')!r}",
-        ".".join(names),
-        "Use real, log, integer or categorical.",
-    )
+        if not (part == "parameters" and before[-1:] == ["space"]):  # as a user writes it: space.m_zp
+            names.append(_name(part, here))
+    where = ".".join(names).replace(".[", "[")
+    what = where.rpartition(".")[2] or "the document"
+    return Problem("E-DEF-013", f"{what} cannot be used", message, where, _FIX)
 
 
 def _below(value: Any, part: str | int) -> Any:
@@ -122,4 +115,6 @@ def _below(value: Any, part: str | int) -> Any:
 def _name(part: str | int, value: Any) -> str:
     """Loops and steps by their names, as a user knows them."""
     name = value.get("name") if isinstance(part, int) and isinstance(value, Mapping) else part
-    return name if isinstance(name, str) else str(part)
+    if isinstance(name, str):
+        return name
+    return f"[{part}]" if isinstance(part, int) else str(part)

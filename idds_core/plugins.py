@@ -63,9 +63,14 @@ def describe(plugin: Any, group: str) -> dict[str, Any]:
     """
     if isinstance(plugin, Mapping):
         return {str(k): _json(v, group) for k, v in plugin.items()}
-    cls = type(plugin)
+    cls = plugin if isinstance(plugin, type) else type(plugin)
     reference = f"{cls.__module__}:{cls.__qualname__}"
-    if not dataclasses.is_dataclass(plugin) or "<" in reference or cls.__module__ == "__main__":
+    if (
+        not dataclasses.is_dataclass(plugin)
+        or isinstance(plugin, type)
+        or "<" in reference
+        or cls.__module__ == "__main__"
+    ):
         raise DefinitionError.of(
             "E-PLUGIN-003",
             f"{reference} is no plugin",

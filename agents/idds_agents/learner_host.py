@@ -22,7 +22,8 @@ from idds_core.errors import IddsError
 
 __all__ = ["LearnerHost"]
 
-_TRIES = 3
+_TRIES = 3  # of a process that ends by itself
+_TRIES_KILLED = 10  # of one that somebody kills: the site's fault, not the learner's
 _ANSWER_LIMIT = 100_000_000
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -31,6 +32,10 @@ _ONE_THREAD = dict.fromkeys(_THREADS, "1")
 
 class _Died(Exception):
     """The process ended without an answer."""
+
+    def __init__(self, why: str, tries: int) -> None:
+        super().__init__(why)
+        self.tries = tries
 
 
 class LearnerHost:
@@ -83,13 +88,13 @@ class LearnerHost:
     # ------------------------------------------------------------------ one question
     def _ask(self, line: bytes) -> Answer:
         with self._lock:
-            for attempt in range(1, _TRIES + 1):
+            for attempt in range(1, _TRIES_KILLED + 1):
                 try:
                     answer = json.loads(self._exchange(line))
                     break
                 except _Died as error:
                     self._kill()
-                    if self._closed or attempt == _TRIES:
+                    if self._closed or attempt >= error.tries:
                         raise IddsError.of(
                             "E-LEARNER-002",
                             "the learner's process died",
@@ -128,10 +133,10 @@ class LearnerHost:
                 if readable:
                     chunk = self._socket.recv(1 << 20)
                     if not chunk:
-                        raise _Died(f"exit code {self._process.wait(timeout=10)}")
+                        raise self._died()
                     received += chunk
             except OSError as error:
-                raise _Died(str(error)) from None
+                raise self._died() from error
             if received.endswith(b"\n"):
                 return bytes(received)
             if len(received) > _ANSWER_LIMIT:
@@ -142,6 +147,13 @@ class LearnerHost:
                     "",
                     "Give less diagnostics.",
                 )
+
+    def _died(self) -> _Died:
+        assert self._process is not None
+        code = self._process.wait(timeout=10)
+        if code < 0:
+            return _Died(f"killed by {signal.Signals(-code).name}", _TRIES_KILLED)
+        return _Died(f"exit code {code}", _TRIES)
 
     def _check_limits(self, deadline: float) -> None:
         assert self._process is not None

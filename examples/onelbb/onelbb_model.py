@@ -43,10 +43,11 @@ M_C1N2 = (150.0, 1000.0)
 M_N1 = (0.0, 400.0)
 """Range of the mass of the lightest neutralino in the published grid, GeV."""
 
-# wino-like chargino and neutralino at 13 TeV, NLO + NLL, LHC SUSY Cross Section Working Group: GeV -> fb
+# wino-like chargino and neutralino at 13 TeV, NLO + NLL, LHC SUSY Cross Section Working Group (central values of its
+# PDF envelope of 2017): GeV -> fb
 CROSS_SECTION = {
     150: 5180.86, 175: 2953.28, 200: 1807.39, 225: 1165.09, 250: 782.487, 275: 543.03, 300: 386.936, 325: 281.911,
-    350: 209.439, 375: 158.06, 400: 121.013, 450: 73.4361, 500: 46.3533, 600: 20.1372, 700: 9.51032, 800: 4.76483,
+    350: 209.439, 375: 158.06, 400: 121.013, 450: 73.4361, 500: 46.3533, 600: 20.1372, 700: 9.51032, 800: 4.75843,
     900: 2.49667, 1000: 1.34352,
 }  # fmt: skip
 

@@ -1,6 +1,7 @@
 """The small language of constraints: what it computes, and everything it refuses."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ NAMES = ("x", "y", "model")
 quick = settings(derandomize=True, deadline=None, max_examples=60, database=None)
 
 
-def value(text, **values):
+def value(text: Any, **values: Any) -> Any:
     return Expression(text, NAMES)(values)
 
 
@@ -38,37 +39,44 @@ def value(text, **values):
         ("  x\t> 0 ", True),
     ],
 )
-def test_it_computes_as_python_does(text, result):
+def test_it_computes_as_python_does(text: Any, result: Any) -> None:
     assert value(text, x=500, y=200) == result
 
 
-def test_a_single_answer_is_a_plain_python_value():
+def test_a_single_answer_is_a_plain_python_value() -> None:
     assert type(value("x > 1", x=2.0)) is bool
     assert type(value("x + 1", x=2)) is float
 
 
-def test_columns_are_compared_element_by_element():
+def test_columns_are_compared_element_by_element() -> None:
     x, y = np.array([1.0, 2.0, 3.0]), np.array([0.5, 2.5, 2.5])
     assert value("0 < y < x", x=x, y=y).tolist() == [True, False, True]
     assert value("x > 1 and not y > 2.4 or x == 3", x=x, y=y).tolist() == [False, False, True]
     assert value("min(x, y)", x=x, y=y).tolist() == [0.5, 2.0, 2.5]
 
 
-def test_chosen_words_can_be_compared():
+def test_chosen_words_can_be_compared() -> None:
     column = np.array(["svc", "forest"])
     assert value("model == 'svc' or x > 1", model=column, x=np.array([0.0, 2.0])).tolist() == [True, True]
     assert value("model != 'svc'", model="svc") is False
 
 
-def test_it_knows_which_of_the_names_it_uses():
+def test_it_knows_which_of_the_names_it_uses() -> None:
     assert Expression("x > 1", NAMES).names == {"x"}
 
 
 @pytest.mark.parametrize(
     ("text", "is_condition"),
-    [("x > 1", True), ("not x > 1", True), ("x > 1 and y", False), ("x + 1", False), ("True", True), ("max(x, y)", False)],
+    [
+        ("x > 1", True),
+        ("not x > 1", True),
+        ("x > 1 and y", False),
+        ("x + 1", False),
+        ("True", True),
+        ("max(x, y)", False),
+    ],
 )
-def test_it_knows_whether_it_is_true_or_false_or_a_number(text, is_condition):
+def test_it_knows_whether_it_is_true_or_false_or_a_number(text: Any, is_condition: Any) -> None:
     assert Expression(text, NAMES).is_condition is is_condition
 
 
@@ -136,7 +144,7 @@ def test_it_knows_whether_it_is_true_or_false_or_a_number(text, is_condition):
         ("x." + ".".join(["a"] * 200), "..."),
     ],
 )
-def test_everything_else_is_refused_with_the_reason(text, why):
+def test_everything_else_is_refused_with_the_reason(text: Any, why: Any) -> None:
     with pytest.raises(ExpressionError) as caught:
         Expression(text, NAMES)
     assert why in str(caught.value)
@@ -144,54 +152,54 @@ def test_everything_else_is_refused_with_the_reason(text, why):
 
 
 @pytest.mark.parametrize("given", [5, None, b"x > 1", ["x > 1"]])
-def test_only_text_is_an_expression(given):
+def test_only_text_is_an_expression(given: Any) -> None:
     with pytest.raises(ExpressionError, match="is not text"):
         Expression(given, NAMES)
 
 
-def test_depth_is_counted_in_nodes():
+def test_depth_is_counted_in_nodes() -> None:
     assert value("-" * MAX_DEPTH + "x", x=1.0) == 1.0
     with pytest.raises(ExpressionError, match="nested deeper"):
         Expression("-" * (MAX_DEPTH + 1) + "x", NAMES)
 
 
 @pytest.mark.parametrize("text", ["1 / 0 > x", "x / (x - x) > 0", "log(-1) > x", "sqrt(0 - 1) > x", "exp(9999) > x"])
-def test_arithmetic_never_raises_and_never_warns(text):
+def test_arithmetic_never_raises_and_never_warns(text: Any) -> None:
     assert value(text, x=1.0) in (True, False)
 
 
-def test_a_comparison_with_no_number_is_false():
+def test_a_comparison_with_no_number_is_false() -> None:
     assert value("log(0 - x) > 0 or log(0 - x) <= 0", x=1.0) is False
 
 
-def test_powers_of_whole_numbers_do_not_wrap_around():
+def test_powers_of_whole_numbers_do_not_wrap_around() -> None:
     column = np.array([40], dtype=np.int64)
     assert value("x ** 16 > 0", x=column).tolist() == [True]
     assert value("x ** 16", x=40) == 40.0**16
 
 
-def test_nested_powers_end_at_infinity_instead_of_filling_the_memory():
+def test_nested_powers_end_at_infinity_instead_of_filling_the_memory() -> None:
     text = "9"
     for _ in range(12):
         text = f"({text}) ** 16"
     assert value(f"{text} > x", x=1.0) is True
 
 
-def test_a_function_never_writes_into_its_arguments():
+def test_a_function_never_writes_into_its_arguments() -> None:
     x = np.array([4.0, 9.0])
     assert value("sqrt(x) > 1 and max(x, 1) > 0", x=x).all()
     assert x.tolist() == [4.0, 9.0]
 
 
 @pytest.mark.parametrize("text", ["model + 1 > 0", "model > 1", "abs(model) > 1", "-model > 0"])
-def test_words_in_arithmetic_are_an_error_in_plain_words(text):
+def test_words_in_arithmetic_are_an_error_in_plain_words(text: Any) -> None:
     with pytest.raises(ExpressionError, match="cannot be evaluated"):
         value(text, model=np.array(["svc"]))
 
 
 @quick
 @given(x=st.floats(-1e6, 1e6), y=st.floats(-1e6, 1e6))
-def test_scalars_and_columns_agree(x, y):
+def test_scalars_and_columns_agree(x: Any, y: Any) -> None:
     for text in ("x > y + 1", "x * y <= 3 and not x == y", "hypot(x, y) + 1 > abs(x) % 7"):
         alone = value(text, x=x, y=y)
         assert value(text, x=np.array([x, 0.0]), y=np.array([y, 1.0]))[0] == alone
@@ -199,7 +207,7 @@ def test_scalars_and_columns_agree(x, y):
 
 @quick
 @given(st.text(max_size=60))
-def test_any_text_is_an_expression_or_an_expression_error(text):
+def test_any_text_is_an_expression_or_an_expression_error(text: Any) -> None:
     try:
         result = value(text, x=1.0, y=2.0, model="svc")
     except ExpressionError:

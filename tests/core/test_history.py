@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ numbers = st.floats(allow_nan=False, allow_infinity=False)
 
 
 @st.composite
-def points(draw):
+def points(draw: Any) -> Any:
     found = []
     for number in range(1, draw(st.integers(0, 6)) + 1):
         state = draw(st.sampled_from(PointState))
@@ -36,21 +37,21 @@ records = st.integers(0, 3).map(lambda n: tuple(IterationRecord(i + 1, {"theta":
 histories = st.builds(History, st.just(SPACE), st.integers(0, 2**63 - 1), st.just(("obs",)), points(), records)
 
 
-def one(**changes):
+def one(**changes: Any) -> Any:
     seen = Observation({"obs": 0.2}, {"obs": 0.01}, {"events": 12.0})
     given = {"number": 1, "iteration": 1, "parameters": {"x": 0.5, "n": 3, "c": "a"}, "state": PointState.MEASURED,
              "observation": seen, "failure_class": None}  # fmt: skip
     return Point(**{**given, **changes})
 
 
-def digest(*given, **fields):
+def digest(*given: Any, **fields: Any) -> Any:
     return History(SPACE, targets=("obs",), points=given, **fields).digest
 
 
 # ---------------------------------------------------------------------- JSON
 @quick
 @given(histories)
-def test_a_history_survives_json(history):
+def test_a_history_survives_json(history: Any) -> None:
     again = History.from_json(json.loads(json.dumps(history.to_json())))
     assert again == history
     assert again.digest == history.digest
@@ -58,17 +59,17 @@ def test_a_history_survives_json(history):
 
 @quick
 @given(numbers)
-def test_floats_are_written_so_that_they_come_back(value):
+def test_floats_are_written_so_that_they_come_back(value: Any) -> None:
     assert json.loads(canonical_json(value)) == value
     assert canonical_json(value) == repr(value)
 
 
-def test_canonical_json_is_one_text_for_equal_values():
+def test_canonical_json_is_one_text_for_equal_values() -> None:
     assert canonical_json({"b": [1, 2.0], "a": "é"}) == '{"a":"\\u00e9","b":[1,2.0]}'
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, [math.nan], {"a": math.inf}])
-def test_canonical_json_refuses_what_is_no_number(value):
+def test_canonical_json_refuses_what_is_no_number(value: Any) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         canonical_json(value)
 
@@ -76,14 +77,14 @@ def test_canonical_json_refuses_what_is_no_number(value):
 # ---------------------------------------------------------------------- the digest
 @quick
 @given(histories, st.randoms(use_true_random=False))
-def test_the_digest_does_not_depend_on_the_order_of_points_and_values(history, random):
+def test_the_digest_does_not_depend_on_the_order_of_points_and_values(history: Any, random: Any) -> None:
     shuffled = [replace(p, parameters=dict(sorted(p.parameters.items(), key=lambda _: random.random())))
                 for p in history.points]  # fmt: skip
     random.shuffle(shuffled)
     assert replace(history, points=tuple(shuffled)).digest == history.digest
 
 
-def test_the_digest_depends_on_nothing_but_the_physics():
+def test_the_digest_depends_on_nothing_but_the_physics() -> None:
     same = digest(one())
     assert digest(one(iteration=7)) == same
     assert digest(one(observation=Observation({"obs": 0.2}, {"obs": 0.01}, {"events": 13.0}))) == same
@@ -108,32 +109,32 @@ def test_the_digest_depends_on_nothing_but_the_physics():
         {"observation": Observation({"obs": 0.2}, {})},
     ],
 )
-def test_the_digest_sees_every_difference_in_the_physics(change):
+def test_the_digest_sees_every_difference_in_the_physics(change: Any) -> None:
     assert digest(one(**change)) != digest(one())
 
 
-def test_the_digest_sees_a_point_more():
+def test_the_digest_sees_a_point_more() -> None:
     assert len({digest(), digest(one()), digest(one(), one(number=2))}) == 3
 
 
-def test_the_digest_refuses_what_is_no_number():
+def test_the_digest_refuses_what_is_no_number() -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         digest(one(observation=Observation({"obs": math.nan})))
 
 
-def test_the_digest_is_the_same_on_every_machine_and_in_every_release():
+def test_the_digest_is_the_same_on_every_machine_and_in_every_release() -> None:
     assert digest(one()) == "1e2ed53e64738a224ef210d01ea9a11a4320121f1891ae664f326a3f03672f42"
 
 
 # ---------------------------------------------------------------------- views
-def test_points_are_told_apart_by_what_became_of_them():
+def test_points_are_told_apart_by_what_became_of_them() -> None:
     history = History(SPACE, points=tuple(one(number=i + 1, state=s) for i, s in enumerate(PointState)))
     assert [p.number for p in history.measured] == [2]
     assert [p.number for p in history.pending] == [1]
     assert [p.number for p in history.infeasible] == [3]
 
 
-def test_values_and_sigmas_are_columns_of_the_measured_points():
+def test_values_and_sigmas_are_columns_of_the_measured_points() -> None:
     second = one(number=2, observation=Observation({"obs": 0.4}))
     history = History(SPACE, targets=("obs",), points=(one(), second, one(number=3, state=PointState.FAILED)))
     assert history.values("obs").tolist() == [0.2, 0.4]
@@ -141,13 +142,13 @@ def test_values_and_sigmas_are_columns_of_the_measured_points():
     assert history.unit(history.measured).shape == (2, 3)
 
 
-def test_an_empty_history_has_empty_columns():
+def test_an_empty_history_has_empty_columns() -> None:
     history = History(SPACE, targets=("obs",))
     assert history.values("obs").shape == (0,)
     assert history.unit(()).shape == (0, 3)
 
 
-def test_what_the_learner_said_belongs_to_the_last_closed_iteration():
+def test_what_the_learner_said_belongs_to_the_last_closed_iteration() -> None:
     history = History(SPACE, iterations=(IterationRecord(1), IterationRecord(2)))
     told = history.with_diagnostics({"emv": 0.1}, {"theta": 1})
     assert (told.iterations[0].diagnostics, told.iterations[1].diagnostics) == ({}, {"emv": 0.1})
@@ -155,13 +156,13 @@ def test_what_the_learner_said_belongs_to_the_last_closed_iteration():
     assert history.iterations[1].diagnostics == {}
 
 
-def test_before_the_first_iteration_nothing_is_kept():
+def test_before_the_first_iteration_nothing_is_kept() -> None:
     history = History(SPACE)
     assert history.with_diagnostics({"emv": 0.1}, {}) == history
 
 
 # ---------------------------------------------------------------------- random numbers
-def test_random_numbers_depend_on_seed_iteration_and_purpose_only():
+def test_random_numbers_depend_on_seed_iteration_and_purpose_only() -> None:
     history = History(SPACE, seed=7, iterations=(IterationRecord(1),))
     same = history.rng("pool").random(3)
     assert np.array_equal(replace(history, points=(one(),)).rng("pool").random(3), same)
@@ -169,7 +170,7 @@ def test_random_numbers_depend_on_seed_iteration_and_purpose_only():
     assert not any(np.array_equal(rng.random(3), same) for rng in others)
 
 
-def test_a_seed_has_63_bits_and_comes_from_all_its_parts():
+def test_a_seed_has_63_bits_and_comes_from_all_its_parts() -> None:
     seeds = {derive_seed(1, 2, "mc"), derive_seed(12, "mc"), derive_seed(1, 2, "an"), derive_seed(1, 3, "mc")}
     assert len(seeds) == 4
     assert all(0 <= s < 2**63 for s in seeds)

@@ -1,5 +1,7 @@
 """What an operator may set, and how mistakes are told."""
 
+from typing import Any
+
 import pytest
 
 from idds_core.errors import DefinitionError
@@ -7,7 +9,7 @@ from idds_core.settings import Settings, read_settings
 
 
 @pytest.fixture(autouse=True)
-def _no_environment(monkeypatch):
+def _no_environment(monkeypatch: Any) -> None:
     import os
 
     for name in list(os.environ):
@@ -15,46 +17,46 @@ def _no_environment(monkeypatch):
             monkeypatch.delenv(name)
 
 
-def written(tmp_path, text):
+def written(tmp_path: Any, text: Any) -> Any:
     file = tmp_path / "idds.toml"
     file.write_text(text, encoding="utf-8")
     return file
 
 
-def refused(path):
+def refused(path: Any) -> Any:
     with pytest.raises(DefinitionError) as caught:
         read_settings(path)
     return [str(p) for p in caught.value.problems]
 
 
-def test_without_a_file_the_defaults_hold():
+def test_without_a_file_the_defaults_hold() -> None:
     assert read_settings() == Settings()
     assert (Settings().durability, Settings().slots, Settings().infra_attempts) == ("full", None, 10)
     assert (Settings().learner_seconds, Settings().learner_memory) == (300.0, 2_000_000_000)
     assert (Settings().log_limit, Settings().output_limit) == (10_000_000, 1_000_000)
 
 
-def test_a_file_may_set_some(tmp_path):
+def test_a_file_may_set_some(tmp_path: Any) -> None:
     file = written(tmp_path, '[embedded]\nslots = 4\ndurability = "normal"\n')
     assert (read_settings(file).slots, read_settings(file).durability) == (4, "normal")
 
 
-def test_an_empty_file_sets_nothing(tmp_path):
+def test_an_empty_file_sets_nothing(tmp_path: Any) -> None:
     assert read_settings(written(tmp_path, "")) == Settings()
 
 
-def test_the_environment_wins_over_the_file(tmp_path, monkeypatch):
+def test_the_environment_wins_over_the_file(tmp_path: Any, monkeypatch: Any) -> None:
     file = written(tmp_path, "[embedded]\nslots = 4\nlog_limit = 5000\n")
     monkeypatch.setenv("IDDS_SLOTS", "2")
     assert (read_settings(file).slots, read_settings(file).log_limit) == (2, 5000)
 
 
-def test_a_variable_that_is_no_setting_is_somebody_elses(monkeypatch):
+def test_a_variable_that_is_no_setting_is_somebody_elses(monkeypatch: Any) -> None:
     monkeypatch.setenv("IDDS_CHAOS", "full")
     assert read_settings() == Settings()
 
 
-def test_every_wrong_setting_gets_a_line(tmp_path):
+def test_every_wrong_setting_gets_a_line(tmp_path: Any) -> None:
     file = written(tmp_path, '[embedded]\nslots = 0\nlearner_seconds = "soon"\nlog_limits = 5\nsweep_seconds = nan\n')
     lines = refused(file)
     assert len(lines) == 4
@@ -62,13 +64,13 @@ def test_every_wrong_setting_gets_a_line(tmp_path):
     assert any("log_limits" in line and "Did you mean 'log_limit'?" in line for line in lines)
 
 
-def test_a_wrong_variable_is_told_by_its_name(monkeypatch):
+def test_a_wrong_variable_is_told_by_its_name(monkeypatch: Any) -> None:
     monkeypatch.setenv("IDDS_SLOTS", "many")
     (line,) = refused(None)
     assert "IDDS_SLOTS" in line
 
 
-def test_a_setting_outside_the_table_is_not_lost_silently(tmp_path):
+def test_a_setting_outside_the_table_is_not_lost_silently(tmp_path: Any) -> None:
     (line,) = refused(written(tmp_path, "[embeded]\nslots = 4\n"))
     assert line.startswith("E-CONFIG-003")
     assert "Did you mean 'embedded'?" in line
@@ -77,16 +79,16 @@ def test_a_setting_outside_the_table_is_not_lost_silently(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"[embedded\n", b"\xff\xfe", b"a = "])
-def test_a_file_that_is_no_toml_is_told(tmp_path, content):
+def test_a_file_that_is_no_toml_is_told(tmp_path: Any, content: Any) -> None:
     file = tmp_path / "idds.toml"
     file.write_bytes(content)
     assert refused(file)[0].startswith("E-CONFIG-001")
 
 
-def test_a_missing_file_is_told(tmp_path):
+def test_a_missing_file_is_told(tmp_path: Any) -> None:
     assert refused(tmp_path / "none.toml")[0].startswith("E-CONFIG-001")
 
 
-def test_settings_cannot_be_changed():
+def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Settings().slots = 3

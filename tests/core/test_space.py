@@ -2,6 +2,7 @@
 
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ finite = st.floats(-1e9, 1e9)
 
 
 @st.composite
-def parameters(draw):
+def parameters(draw: Any) -> Any:
     kind = draw(st.sampled_from(["real", "log", "integer", "categorical"]))
     if kind == "categorical":
         return Categorical(tuple(draw(st.lists(st.text("abcxyz_", min_size=1, max_size=4), min_size=1, unique=True))))
@@ -35,14 +36,14 @@ spaces = st.lists(parameters(), min_size=1, max_size=5).map(lambda ps: Space({f"
 cubes = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 
 
-def codes(space):
+def codes(space: Any) -> Any:
     return [p.code for p in space.problems()]
 
 
 # ---------------------------------------------------------------------- the unit cube
 @quick
 @given(space=spaces, rng=cubes)
-def test_every_row_of_the_unit_cube_is_a_point_of_the_space(space, rng):
+def test_every_row_of_the_unit_cube_is_a_point_of_the_space(space: Any, rng: Any) -> None:
     u = np.vstack([rng.random((20, space.dimension)), np.zeros(space.dimension), np.ones(space.dimension)])
     assert space.problems() == []
     for point in space.from_unit(u):
@@ -51,7 +52,7 @@ def test_every_row_of_the_unit_cube_is_a_point_of_the_space(space, rng):
 
 @quick
 @given(space=spaces, rng=cubes)
-def test_a_point_comes_back_from_the_unit_cube(space, rng):
+def test_a_point_comes_back_from_the_unit_cube(space: Any, rng: Any) -> None:
     points = space.from_unit(rng.random((20, space.dimension)))
     u = space.to_unit(points)
     assert u.shape == (20, space.dimension)
@@ -68,7 +69,7 @@ def test_a_point_comes_back_from_the_unit_cube(space, rng):
 
 @quick
 @given(space=spaces, rng=cubes)
-def test_points_are_the_same_wherever_they_are_written_down(space, rng):
+def test_points_are_the_same_wherever_they_are_written_down(space: Any, rng: Any) -> None:
     points = space.from_unit(rng.random((5, space.dimension)))
     assert json.loads(json.dumps(points)) == points
     for point in points:
@@ -77,26 +78,26 @@ def test_points_are_the_same_wherever_they_are_written_down(space, rng):
             assert inside or value == round12(value)
 
 
-def test_the_cells_of_whole_numbers_and_choices_are_equally_wide():
+def test_the_cells_of_whole_numbers_and_choices_are_equally_wide() -> None:
     u = (np.arange(400) + 0.5) / 400
     points = Space(n=Integer(3, 6), c=Categorical(("a", "b"))).from_unit(np.stack([u, u], axis=1))
     assert [sum(p["n"] == n for p in points) for n in (3, 4, 5, 6)] == [100] * 4
     assert [sum(p["c"] == c for p in points) for c in "ab"] == [200, 200]
 
 
-def test_a_logarithmic_parameter_is_even_in_its_logarithm():
+def test_a_logarithmic_parameter_is_even_in_its_logarithm() -> None:
     space = Space(g=Log(0.01, 100))
     assert [p["g"] for p in space.from_unit(np.array([[0.0], [0.5], [1.0]]))] == [0.01, 1.0, 100]
 
 
-def test_a_logarithmic_range_may_span_all_floats():
+def test_a_logarithmic_range_may_span_all_floats() -> None:
     space = Space(g=Log(1e-300, 1e300))
     assert space.problems() == []
     assert space.to_unit([{"g": 1.0}])[0, 0] == pytest.approx(0.5)
     assert space.from_unit(np.array([[0.5]]))[0]["g"] == pytest.approx(1.0)
 
 
-def test_no_points_are_no_rows():
+def test_no_points_are_no_rows() -> None:
     space = Space(x=Real(0, 1), y=Real(0, 1), constraints=["x > y"])
     assert space.to_unit([]).shape == (0, 2)
     assert space.allowed([]).tolist() == []
@@ -106,7 +107,7 @@ def test_no_points_are_no_rows():
 # ---------------------------------------------------------------------- constraints
 @quick
 @given(rng=cubes)
-def test_what_the_constraints_allow_is_in_the_space_and_nothing_else(rng):
+def test_what_the_constraints_allow_is_in_the_space_and_nothing_else(rng: Any) -> None:
     space = Space(x=Real(0, 10), n=Integer(0, 10), c=Categorical(["a", "b"]),
                   constraints=["x > n - 2", "c == 'a' or n < 5"])  # fmt: skip
     u = rng.random((50, 3))
@@ -119,7 +120,7 @@ def test_what_the_constraints_allow_is_in_the_space_and_nothing_else(rng):
         assert (space.point_problem(point) == "") == expected
 
 
-def test_a_single_constraint_may_be_given_as_text():
+def test_a_single_constraint_may_be_given_as_text() -> None:
     assert Space(x=Real(0, 1), y=Real(0, 1), constraints="x > y").constraints == ("x > y",)
 
 
@@ -134,29 +135,29 @@ def test_a_single_constraint_may_be_given_as_text():
         (5, "is not text"),
     ],
 )
-def test_a_constraint_that_cannot_be_read_is_named(constraint, why):
+def test_a_constraint_that_cannot_be_read_is_named(constraint: Any, why: Any) -> None:
     space = Space(x=Real(0, 1), mas=Real(0, 1), c=Categorical(["a"]), constraints=["x > 0.5", constraint])
     (problem,) = space.problems()
     assert (problem.code, problem.where) == ("E-SPACE-009", "space.constraints[1]")
     assert why in problem.why
 
 
-def test_a_constraint_that_excludes_everything_is_named():
+def test_a_constraint_that_excludes_everything_is_named() -> None:
     space = Space(m_zp=Real(0, 400), m_a=Real(500, 600), constraints=["m_a > 550", "m_zp > m_a + 125"])
     (problem,) = space.problems()
     assert problem.code == "E-SPACE-004"
     assert "'m_zp > m_a + 125' excludes every point" in problem.what
 
 
-def test_constraints_that_only_together_exclude_everything_are_found():
+def test_constraints_that_only_together_exclude_everything_are_found() -> None:
     assert codes(Space(x=Real(0, 1), constraints=["x > 0.6", "x < 0.4"])) == ["E-SPACE-004"]
 
 
-def test_a_constraint_that_only_a_corner_meets_is_fine():
+def test_a_constraint_that_only_a_corner_meets_is_fine() -> None:
     assert Space(x=Real(0, 1), y=Real(0, 1), constraints=["x + y >= 2"]).problems() == []
 
 
-def test_a_broken_constraint_is_an_error_when_it_is_used():
+def test_a_broken_constraint_is_an_error_when_it_is_used() -> None:
     with pytest.raises(DefinitionError, match="E-SPACE-009"):
         Space(x=Real(0, 1), constraints=["z > 0"]).allowed([{"x": 0.5}])
 
@@ -190,22 +191,22 @@ def test_a_broken_constraint_is_an_error_when_it_is_used():
         (Integer(0, 2**60), "E-SPACE-010"),
     ],
 )
-def test_a_parameter_that_cannot_be_used_is_named(parameter, code):
+def test_a_parameter_that_cannot_be_used_is_named(parameter: Any, code: Any) -> None:
     (problem,) = Space(fine=Real(0, 1), x=parameter).problems()
     assert (problem.code, problem.where) == (code, "space.x")
     assert problem.fix
 
 
-def test_an_empty_space_is_refused():
+def test_an_empty_space_is_refused() -> None:
     assert codes(Space()) == ["E-SPACE-006"]
 
 
 @pytest.mark.parametrize("name", ["m zp", "1x", "lambda", "class", "µ", "", 5])
-def test_a_parameter_is_named_as_expressions_can_use_it(name):
+def test_a_parameter_is_named_as_expressions_can_use_it(name: Any) -> None:
     assert codes(Space({name: Real(0, 1)})) == ["E-SPACE-007"]
 
 
-def test_all_mistakes_are_found_at_once():
+def test_all_mistakes_are_found_at_once() -> None:
     space = Space({"a b": Real(2, 1), "y": Log(0, 1), "z": 3}, constraints=["y >", "q > 1"])
     assert codes(space) == ["E-SPACE-007", "E-SPACE-002", "E-SPACE-003", "E-SPACE-008", "E-SPACE-009", "E-SPACE-009"]
 
@@ -215,7 +216,7 @@ SPACE = Space(x=Real(0, 1), n=Integer(1, 9), g=Log(0.1, 10), c=Categorical(["a",
 GOOD = {"x": 0.5, "n": 3, "g": 1.0, "c": "a"}
 
 
-def test_a_good_point_has_no_problem():
+def test_a_good_point_has_no_problem() -> None:
     assert SPACE.point_problem(GOOD) == ""
 
 
@@ -239,11 +240,11 @@ def test_a_good_point_has_no_problem():
         ({"x": 1.0, "n": 1}, "it does not meet x < n"),
     ],
 )
-def test_a_point_outside_says_why(change, why):
+def test_a_point_outside_says_why(change: Any, why: Any) -> None:
     assert SPACE.point_problem({**GOOD, **change}).startswith(why)
 
 
-def test_a_point_with_a_parameter_missing_says_which_there_are():
+def test_a_point_with_a_parameter_missing_says_which_there_are() -> None:
     assert SPACE.point_problem({"x": 0.5}) == "its parameters are x, not x, n, g, c"
     assert SPACE.point_problem({}) == "its parameters are none, not x, n, g, c"
 
@@ -251,16 +252,16 @@ def test_a_point_with_a_parameter_missing_says_which_there_are():
 # ---------------------------------------------------------------------- JSON
 @quick
 @given(space=spaces)
-def test_a_space_survives_json(space):
+def test_a_space_survives_json(space: Any) -> None:
     assert Space.from_json(json.loads(json.dumps(space.to_json()))) == space
 
 
-def test_the_order_of_the_parameters_is_kept():
+def test_the_order_of_the_parameters_is_kept() -> None:
     space = Space(z=Real(0, 1), a=Real(0, 1), constraints=["z > a"])
     again = Space.from_json(json.loads(json.dumps(space.to_json())))
     assert again.names == ("z", "a")
     assert again.constraints == ("z > a",)
 
 
-def test_choices_may_be_given_as_a_list():
+def test_choices_may_be_given_as_a_list() -> None:
     assert Categorical(["a", "b"]) == Categorical(("a", "b"))

@@ -173,6 +173,10 @@ def _tell(view: LoopView, workspace: Workspace, options: Options) -> None:
     n, turns, state = view.evaluations, len(view.iterations), view.record.state
     out(f"{view.path}: {state}, {n} evaluations in {turns} iterations, {view.elapsed_s:.1f} s, "
         f"{workspace.folder}/".replace("//", "/"))  # fmt: skip
+    names = [f"contour.{end}" for end in ("png", "svg", "csv", "json")]
+    files = [name for name in names if (workspace.folder / name).exists()]
+    if files and not options.quiet:
+        out(f"contour: {', '.join(files)} in that folder")
     if state is LoopState.HELD:
         path, where = view.workflow.path, shlex.quote(str(workspace.folder))
         warn(view.record.reason)

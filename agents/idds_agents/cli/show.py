@@ -120,9 +120,8 @@ def _seen(point: dict[str, Any]) -> str:
 
 
 def _attempts(found: list[dict[str, Any]]) -> list[str]:
-    rows = [[a["path"], a["state"], a["code"] or "", a["message"] or "", a["log"] or ""] for a in found]
-    return columns([[*r[:3], " ".join(w for w in (r[3], f"(log: {r[4]})" if r[4] else "") if w)] for r in rows],
-                   ["attempt", "state", "code", "message"])  # fmt: skip
+    rows = [[a["path"], a["state"], a["code"] or "", a["message"]] for a in found]
+    return columns(rows, ["attempt", "state", "code", "message"])
 
 
 # ---------------------------------------------------------------------- ls

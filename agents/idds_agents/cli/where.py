@@ -29,8 +29,9 @@ def find_workspace(workdir: Path | None) -> Workspace:
     if not found:
         raise InputError.of("E-WORKDIR-002", "there is no work folder here", "no *-run folder with an idds.db",
                             str(here), "Go where 'run' was called, or give --workdir DIR.")  # fmt: skip
-    raise InputError.of("E-WORKDIR-003", f"there are {len(found)} work folders here",
-                        ", ".join(p.name for p in found[:10]), str(here), "Give one of them with --workdir.")  # fmt: skip
+    names = ", ".join(p.name for p in found[:10])
+    raise InputError.of("E-WORKDIR-003", f"there are {len(found)} work folders here", names, str(here),
+                        "Give one of them with --workdir.")  # fmt: skip
 
 
 @contextmanager

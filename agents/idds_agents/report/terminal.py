@@ -65,12 +65,13 @@ def _shade(surface: Surface, target: str) -> NDArray[np.float64]:
     """Numbers from 0 to 1."""
     import numpy as np
 
-    found = surface.grid.predictions[target]
-    for values, low, high in ((found.p_excluded, 0.0, 1.0), (found.mean, None, None)):
-        seen = values[surface.grid.allowed]
-        if seen.size and np.isfinite(seen).all() and np.ptp(seen) > _FLAT:
-            low, high = (seen.min(), seen.max()) if low is None or high is None else (low, high)
-            return np.asarray((values - low) / (high - low))
+    found, allowed = surface.grid.predictions[target], surface.grid.allowed
+    seen = found.p_excluded[allowed]
+    if seen.size and np.isfinite(seen).all() and np.ptp(seen) > _FLAT:
+        return found.p_excluded
+    seen = found.mean[allowed]
+    if seen.size and np.ptp(seen) > 0:
+        return np.asarray((found.mean - seen.min()) / np.ptp(seen))
     return np.full(found.mean.shape, 0.5)
 
 

@@ -1,0 +1,255 @@
+"""The learner of contours, from the first point to the last."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from idds_core.contour import grid_map
+from idds_core.history import History, Observation
+from idds_core.ports import Learner, Mapper
+from idds_core.space import Categorical, Integer, Real, Space
+from idds_core.states import PointState
+from idds_core.testing.toys import CIRCLE, PLANE, STAIRS, TOYS, play
+from idds_learners import LevelSet, Sobol
+
+
+def circle(learner=None, batches=(10, 8, 8), seed=1):
+    learner = learner or LevelSet(["f"], level=CIRCLE.level, transform="none")
+    return list(play(learner, CIRCLE.space, CIRCLE.observe, seed=seed, batches=batches))
+
+
+@pytest.mark.parametrize("learner", [LevelSet("f"), Sobol("f")])
+def test_it_keeps_both_ports(learner):
+    assert isinstance(learner, Learner)
+    assert isinstance(learner, Mapper)
+
+
+@pytest.mark.parametrize("targets", ["f", ["f"], ("f",)])
+def test_targets_are_given_as_one_name_or_several(targets):
+    assert LevelSet(targets) == LevelSet(("f",))
+
+
+@pytest.mark.parametrize(
+    ("learner", "text"),
+    [
+        (LevelSet(()), "it has no targets"),
+        (LevelSet("f", transform="sqrt"), "transform 'sqrt' of f is none of"),
+        (LevelSet("f", level=1.5), "level 1.5 of f has no probit"),
+        (LevelSet("f", level=0.0, transform="log"), "level 0.0 of f has no log"),
+        (LevelSet("f", level={"g": 0.1}), "level None of f is no number"),
+        (LevelSet("f", excluded="left"), "neither below nor above"),
+        (LevelSet(["f", "f"]), "repeat a name"),
+        (LevelSet("f", first=0), "first=0 is below 1"),
+        (LevelSet("f", squash=0.0), "squash=0.0 is not above 0"),
+        (LevelSet("f", maximin=1.5), "maximin=1.5 is no share"),
+    ],
+)
+def test_what_is_wrong_with_it_is_said(learner, text):
+    assert any(text in problem for problem in learner.problems())
+
+
+def test_nothing_is_wrong_with_the_defaults():
+    assert LevelSet(["obs", "exp"]).problems() == Sobol().problems() == []
+
+
+def test_the_first_design_is_the_beginning_of_the_sobol_sequence():
+    empty = History(CIRCLE.space, 5, ("f",))
+    level_set, sobol = LevelSet("f").ask(empty, 30).points, Sobol().ask(empty, 30).points
+    assert len(level_set) == 10
+    assert level_set == sobol[:10]
+
+
+@pytest.mark.parametrize(("d", "n"), [(1, 5), (2, 10), (3, 16), (4, 32), (6, 32)])
+def test_the_first_design_grows_with_the_dimension(d, n):
+    space = Space({f"x{i}": Real(0, 1) for i in range(d)})
+    assert len(LevelSet("f").ask(History(space), 100).points) == n
+
+
+def test_a_small_first_batch_is_filled_up_by_sobol_before_the_map_is_asked():
+    history = circle(batches=(8,))[-1]
+    learner = LevelSet(["f"], level=CIRCLE.level, transform="none")
+    assert learner.ask(history, 2).points == Sobol().ask(history, 2).points
+    assert learner.ask(history, 4).points[2:] != Sobol().ask(history, 4).points[2:]
+
+
+def test_failed_points_are_replaced_in_the_first_design():
+    learner = LevelSet("f", level=CIRCLE.level, transform="none")
+
+    def half(number, point):
+        return CIRCLE.observe(number, point) if number % 2 else PointState.FAILED
+
+    history = list(play(learner, CIRCLE.space, half, batches=(10,)))[-1]
+    assert learner.ask(history, 5).points == Sobol().ask(history, 5).points
+
+
+def test_sobol_goes_on_where_it_stopped():
+    sobol, empty = Sobol(), History(CIRCLE.space, 5, ("f",))
+    history = list(play(sobol, CIRCLE.space, CIRCLE.observe, seed=5, batches=(7, 9)))[-1]
+    assert [dict(p.parameters) for p in history.points] == list(sobol.ask(empty, 16).points)
+
+
+def test_the_circle_is_found_to_one_per_cent():
+    learner = LevelSet("f", level=CIRCLE.level, transform="none")
+    grid = grid_map(learner.surrogate(circle(learner)[-1]), CIRCLE.space)
+    assert grid.excluded_share("f") == pytest.approx(CIRCLE.excluded_share, rel=0.01)
+    assert max(abs(np.hypot(*line.T) - np.sqrt(0.5)).max() for line in grid.lines("f")) < 0.02
+
+
+@pytest.mark.parametrize("toy", TOYS, ids=lambda t: t.name)
+def test_every_toy_is_found(toy):
+    learner = LevelSet("f", level=toy.level, transform="none")
+    history = list(play(learner, toy.space, toy.observe, batches=(10, 8, 8)))[-1]
+    assert history.iterations[-1].diagnostics["targets"]["f"]["excluded_share"] == pytest.approx(
+        toy.excluded_share, abs=0.02
+    )
+
+
+def test_excluded_above_is_the_other_side():
+    below, above = (LevelSet("f", level=0.5, transform="none", excluded=side) for side in ("below", "above"))
+    history, places = circle(below)[-1], [{"x": 0.0, "y": 0.1}, {"x": 0.9, "y": -0.9}]
+    p, q = (m.surrogate(history).predict(places)["f"].p_excluded for m in (below, above))
+    np.testing.assert_allclose(p, 1 - q, atol=1e-12)
+    assert p[0] > 0.99 > 0.01 > p[1]
+
+
+def test_predictions_are_in_natural_units():
+    learner = LevelSet("f", level=0.5, transform="log")
+    found = learner.surrogate(circle(learner)[-1]).predict([{"x": 0.5, "y": 0.5}, {"x": 0.1, "y": 0.7}])["f"]
+    np.testing.assert_allclose(found.mean, [0.5, 0.5], rtol=0.03)
+    assert (found.sd < 0.05).all()
+
+
+def test_there_is_no_map_until_three_points_are_measured():
+    learner = LevelSet("f", level=0.5, transform="none")
+    assert learner.surrogate(circle(batches=(2,))[-1]) is None
+    assert learner.surrogate(circle(batches=(3,))[-1]) is not None
+    assert learner.ask(circle(batches=(2,))[-1], 1).diagnostics == {"n_measured": 2}
+
+
+def test_diagnostics_are_finite_json_and_complete():
+    last = circle()[-1].iterations[-1]
+    assert json.loads(json.dumps([last.diagnostics, last.state], allow_nan=False))
+    assert {"emv", "kappa", "loo_rmse", "loo_z2", "at_bounds", "residuals", "n_measured", "unexplored_radius",
+            "unexplored_volume"} <= set(last.diagnostics)  # fmt: skip
+    assert {"excluded_share", "band_volume", "lengthscales"} <= set(last.diagnostics["targets"]["f"])
+
+
+def test_residuals_are_those_of_the_batch_just_closed_by_the_map_before_it():
+    learner = LevelSet("f", level=CIRCLE.level, transform="none")
+    first, second, third = circle(learner)
+    assert first.iterations[-1].diagnostics["residuals"] == {}
+    new = [p for p in third.measured if p.iteration == 3]
+    maps = learner.surrogate(second)
+    gp = maps.gps["f"]
+    mean, sd = gp.predict(third.unit(new))
+    expected = (np.array([p.observation.values["f"] for p in new]) - mean) / np.hypot(sd, gp.spread * gp.nugget**0.5)
+    np.testing.assert_allclose(third.iterations[-1].diagnostics["residuals"]["f"], expected, rtol=1e-6)
+
+
+def test_kappa_is_taken_over_the_residuals_on_record():
+    history = circle()[-1]
+    rows = [dataclasses.replace(r, diagnostics=dict(r.diagnostics) | {"residuals": {"f": [3.0] * 24}})
+            for r in history.iterations[:-1]]  # fmt: skip
+    surprised = dataclasses.replace(history, iterations=(*rows, history.iterations[-1]))
+    learner = LevelSet("f", level=CIRCLE.level, transform="none")
+    calm, wide = learner.surrogate(history), learner.surrogate(surprised)
+    place = [{"x": 0.3, "y": 0.9}]
+    assert wide.kappa["f"] > 2 > calm.kappa["f"]
+    assert wide.predict(place)["f"].sd[0] > 1.5 * calm.predict(place)["f"].sd[0]
+
+
+def test_hyper_parameters_are_fitted_again_when_the_data_have_grown_by_a_tenth():
+    learner = LevelSet("f", level=CIRCLE.level, transform="none")
+    fitted = [h.iterations[-1].state["gp"]["f"]["n"] for h in circle(learner, (20, 1, 1, 1))]
+    assert fitted == [10, 11, 12, 12] or fitted == [10, 11, 11, 13]
+
+
+def test_a_batch_explores_with_its_share_over_any_batch_size():
+    learner = LevelSet("f", maximin=0.3)
+    explored = [learner._exploring(n, 1) for n in range(10, 30)]
+    assert sum(explored) == 6
+    assert learner._exploring(10, 8) == 2
+    assert learner._exploring(18, 8) == 2
+
+
+def test_an_island_is_found_by_exploring():
+    space = Space(x=Real(0, 1), y=Real(0, 1))
+
+    def island(_, p):
+        a = np.exp(-((p["x"] - 0.3) ** 2 / 0.03 + (p["y"] - 0.6) ** 2 / 0.05))
+        b = np.exp(-((p["x"] - 0.8) ** 2 / 0.006 + (p["y"] - 0.2) ** 2 / 0.009))
+        return Observation({"f": float(0.5 - a - 0.8 * b)})
+
+    learner = LevelSet("f", level=0.0, transform="none", first=24)
+    maps = learner.surrogate(list(play(learner, space, island, batches=(24, *[4] * 9)))[-1])
+    assert maps.predict([{"x": 0.8, "y": 0.2}])["f"].p_excluded[0] > 0.5
+
+
+def test_a_noisy_target_is_learnt_with_its_sigma():
+    def noisy(number, p):
+        noise = 0.05 * np.random.default_rng(number).normal()
+        return Observation({"f": CIRCLE.value(p) + noise}, {"f": 0.05})
+
+    learner = LevelSet("f", level=CIRCLE.level, transform="none")
+    last = list(play(learner, CIRCLE.space, noisy, batches=(10, 8, 8, 8)))[-1].iterations[-1].diagnostics
+    assert last["targets"]["f"]["excluded_share"] == pytest.approx(CIRCLE.excluded_share, abs=0.03)
+    assert 0.3 < last["loo_z2"] < 2.5
+
+
+def test_several_targets_with_levels_of_their_own():
+    def both(_, p):
+        return Observation({"near": CIRCLE.value(p), "far": CIRCLE.value(p) + 1.0})
+
+    learner = LevelSet(["near", "far"], level={"near": 0.3, "far": 1.7}, transform="none")
+    last = list(play(learner, CIRCLE.space, both, targets=("near", "far")))[-1].iterations[-1].diagnostics
+    assert last["targets"]["near"]["excluded_share"] == pytest.approx(np.pi * 0.3 / 4, abs=0.01)
+    assert last["targets"]["far"]["excluded_share"] == pytest.approx(np.pi * 0.7 / 4, abs=0.01)
+    assert last["emv"] == max(t["emv"] for t in last["targets"].values())
+
+
+def test_a_small_finite_space_is_exhausted_and_says_so():
+    space = Space(n=Integer(0, 2), c=Categorical(("a", "b")))
+    learner = LevelSet("f", level=1.0, transform="none", first=3)
+    history = list(play(learner, space, lambda _, p: Observation({"f": float(p["n"])}), batches=(3, 8, 8)))[-1]
+    assert len(history.points) == 6
+    assert learner.ask(history, 4).reason == "every point of the space has been proposed"
+
+
+def test_a_sliver_of_a_space_is_filled():
+    space = Space(x=Real(0, 1), y=Real(0, 1), constraints=["y < x + 0.001", "y > x - 0.001"])
+    proposal = Sobol().ask(History(space), 20)
+    assert len(proposal.points) == 20
+    assert all(space.point_problem(p) == "" for p in proposal.points)
+
+
+def test_coverage_shrinks_as_points_come():
+    radius = [h.iterations[-1].diagnostics["unexplored_radius"] for h in circle()]
+    assert radius[0] > radius[-1] > 0.05
+
+
+def test_parameter_names_in_any_order_keep_their_coordinates():
+    space = Space(z=Real(0, 100), a=Real(0, 1), constraints=["z < 50"])
+    assert all(p["z"] < 50 and p["a"] <= 1 for p in Sobol().ask(History(space), 40).points)
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    code = "import idds_learners, sys; print([m for m in ('numpy', 'scipy', 'contourpy') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_plane_in_a_logarithmic_coupling_is_a_straight_line():
+    learner = LevelSet("f", level=PLANE.level, transform="none")
+    maps = learner.surrogate(list(play(learner, PLANE.space, PLANE.observe, batches=(10, 8)))[-1])
+    for line in grid_map(maps, PLANE.space).lines("f"):
+        np.testing.assert_allclose(np.log10(line[:, 1]), -0.01 * line[:, 0], atol=0.01)
+
+
+def test_integers_stay_integers():
+    learner = LevelSet("f", level=STAIRS.level, transform="none")
+    history = list(play(learner, STAIRS.space, STAIRS.observe))[-1]
+    assert all(isinstance(p.parameters["n"], int) for p in history.points)
