@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -51,14 +52,15 @@ def batches(first: int, batch: int, budget: int) -> tuple[int, ...]:
 
 
 def measured(problem: Benchmark, seed: int) -> Measure:
-    """f with its noise, a function of the seed and the point's number."""
+    """What is observed: f, or exp(f) where that is the natural target; its noise depends on seed and number only."""
 
     def measure(number: int, point: Mapping[str, Any]) -> Observation:
         value = problem.at(point)
-        if not problem.sigma:
-            return Observation({"f": value})
-        noise = np.random.default_rng(derive_seed(seed, "noise", number)).normal()
-        return Observation({"f": value + problem.sigma * noise}, {"f": problem.sigma})
+        if problem.sigma:
+            value += problem.sigma * np.random.default_rng(derive_seed(seed, "noise", number)).normal()
+        seen = math.exp(value) if problem.transform == "log" else value
+        sigma = problem.sigma * (seen if problem.transform == "log" else 1.0)
+        return Observation({"f": seen}, {"f": sigma} if sigma else {})
 
     return measure
 
@@ -91,8 +93,9 @@ def study(problem: Benchmark, learner: Any, seed: int) -> dict[str, Any]:
 
 def learners_for(problem: Benchmark, maximin: float | None = None) -> list[Any]:
     """LevelSet and Sobol with their defaults; maximin: another share of exploring points for LevelSet."""
-    sobol = Sobol(("f",), level=0.0, transform="none", first=problem.first)
-    level_set = LevelSet(("f",), level=0.0, transform="none", first=problem.first)
+    level = 1.0 if problem.transform == "log" else 0.0
+    sobol = Sobol(("f",), level=level, transform=problem.transform, first=problem.first)
+    level_set = LevelSet(("f",), level=level, transform=problem.transform, first=problem.first)
     return [level_set if maximin is None else dataclasses.replace(level_set, maximin=maximin), sobol]
 
 
@@ -111,9 +114,10 @@ def main() -> None:
             runs = [study(PROBLEMS[name], learner, seed) for seed in seeds]
             medians = [statistics.median(r["n"][i] for r in runs) for i in range(len(TOLERANCES))]
             if options.json:
-                print(json.dumps({"problem": name, "learner": type(learner).__name__,
-                                  "medians": [m if np.isfinite(m) else None for m in medians],
-                                  "finals": [r["final"] for r in runs], "cpu_s": max(r["cpu_s"] for r in runs)}))  # fmt: skip
+                found = {"problem": name, "learner": type(learner).__name__, "seeds": len(runs)}
+                found["medians"] = [m if np.isfinite(m) else None for m in medians]
+                found |= {"finals": [r["final"] for r in runs], "cpu_s": max(r["cpu_s"] for r in runs)}
+                print(json.dumps(found), flush=True)
             else:
                 print(f"{name:9s} {type(learner).__name__:9s} N(1 %) {medians[0]:6g}  N(0.3 %) {medians[1]:6g}  "
                       f"ask <= {max(r['cpu_s'] for r in runs):.2f} s", flush=True)  # fmt: skip

@@ -1,8 +1,8 @@
 """Benchmark problems with known answers: f < 0 is excluded. Each is a space, a function and how it is to be scanned.
 
 The monoH family is a toy dark-Higgs mono-H(bb) search with two counting regions; fast2D is a test case of the
-excursion package, written out; islands2 has an island of 1.9 % of the volume; noisy2 has Monte Carlo noise; quad6 is a tilted bowl
-in six dimensions.
+excursion package, written out; islands2 has an island of 1.9 % of the volume; noisy2 has Monte Carlo noise; quad6 is a
+tilted bowl in six dimensions.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ Columns = Mapping[str, Array]
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A problem: f of columns of natural values; first design, batch, budget; sigma of the noise that is added."""
+    """A problem: f of columns of natural values; first design, batch, budget; sigma of the noise that is added to f.
+
+    transform : what the learner is told of the observation; log: a signal strength exp(f) is observed, none: f itself.
+    """
 
     name: str
     space: Space
@@ -36,6 +39,7 @@ class Benchmark:
     batch: int
     budget: int
     sigma: float = 0.0
+    transform: str = "log"
 
     def at_unit(self, u: Array) -> Array:
         """(n,) f at u (n, d) of the unit cube."""
@@ -140,9 +144,9 @@ PROBLEMS = {
         Benchmark("monoH2e", _EASY, _mono, 10, 1, 30),
         Benchmark("monoH3", _MONO3, _mono, 16, 8, 240),
         Benchmark("monoH4", _MONO4, _mono, 32, 16, 224),
-        Benchmark("fast2D", _cube(2), _fast2d, 10, 1, 50),
+        Benchmark("fast2D", _cube(2), _fast2d, 10, 1, 50, transform="none"),
         Benchmark("islands2", _cube(2), _islands2, 24, 4, 60),
-        Benchmark("noisy2", _EASY, _mono, 12, 8, 84, sigma=0.2),
+        Benchmark("noisy2", _EASY, _mono, 12, 8, 84, sigma=0.2, transform="none"),
         Benchmark("quad6", _cube(6), _quad6, 32, 32, 224),
     )
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import math
 import operator
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import reduce
 from typing import Any
@@ -78,7 +79,9 @@ class Expression:
         if len(text) > MAX_LENGTH:
             raise ExpressionError(f"longer than {MAX_LENGTH} characters")
         try:
-            tree = ast.parse(text.strip(), mode="eval")
+            with warnings.catch_warnings():  # of the tokenizer, about what is refused below anyway
+                warnings.simplefilter("ignore")
+                tree = ast.parse(text.strip(), mode="eval")
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             raise ExpressionError("not a Python expression") from None
         self.text = text

@@ -124,7 +124,7 @@ def _name_taken(stem: str) -> str:
     """Why a worker would import something else under this name; empty when it would not."""
     if "." in stem:
         return "its name has a dot"
-    ours = stem in ("idds_core", "idds_agents", "idds_learners", "conftest")
+    ours = stem in ("idds_core", "idds_agents", "idds_learners")
     installed = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
     if ours or stem in sys.stdlib_module_names or importlib.machinery.PathFinder.find_spec(stem, installed):
         return f"there is another module {stem}"

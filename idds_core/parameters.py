@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -191,6 +192,10 @@ class Categorical:
     choices: tuple[str, ...]
     unit: str = ""
     kind: Literal["categorical"] = "categorical"
+
+    if TYPE_CHECKING:
+
+        def __init__(self, choices: Sequence[str], unit: str = "") -> None: ...
 
     def __post_init__(self) -> None:
         if isinstance(self.choices, list):  # as people write it

@@ -121,7 +121,10 @@ class Prediction:
 class Surrogate(Protocol):
     """A map of every target, fitted to a history."""
 
-    targets: tuple[str, ...]
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the targets."""
+        ...
 
     def predict(self, points: Sequence[Mapping[str, Any]]) -> Mapping[str, Prediction]:
         """Prediction of each target at the points."""

@@ -42,6 +42,9 @@ def read_settings(path: str | Path | None = None) -> Settings:
     """
     given = {} if path is None else _table(Path(path))
     said = {name.upper() for name in os.environ}
+    switches = [name for name, value in given.items() if isinstance(value, bool)]
+    if switches:  # true would be read as 1
+        raise DefinitionError.all(_problem((name,), "it is true or false", given, path) for name in switches)
     try:
         return Settings(**{name: value for name, value in given.items() if f"IDDS_{name.upper()}" not in said})
     except ValidationError as error:

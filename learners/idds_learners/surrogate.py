@@ -74,9 +74,9 @@ def matern52(A: Array, B: Array, theta: Array) -> Array:
     scale = np.exp(-theta[:-2])
     a, b = A * scale, B * scale
     squared = (a * a).sum(1)[:, None] + (b * b).sum(1)[None, :] - 2.0 * (a @ b.T)
-    r = np.sqrt(np.maximum(squared, 0.0))
+    r: Array = np.sqrt(np.maximum(squared, 0.0))
     r *= _SQRT5
-    poly = r * (1.0 / 3.0)
+    poly: Array = r * (1.0 / 3.0)
     poly += 1.0
     poly *= r
     poly += 1.0

@@ -35,7 +35,8 @@ def measure(m_zp: float, m_a: float) -> dict:
         print("a \\x1b[31mred\\x1b[0m word")
         raise ValueError("no \\x1b[31mluck")
     r = math.hypot(x - 0.3, y - 0.2)
-    return {"obs": 0.5 / (1 + math.exp(-9 * (r - 0.4))), "exp": 0.5 / (1 + math.exp(-9 * (r - 0.5))), "exp_sigma": 0.004}
+    obs, exp = (0.5 / (1 + math.exp(-9 * (r - edge))) for edge in (0.4, 0.5))
+    return {"obs": obs, "exp": exp, "exp_sigma": 0.004}
 
 def define(max_points: int = 26):
     space = Space(m_zp=Real(400, 2800, unit="GeV"), m_a=Real(200, 1200, unit="GeV"), constraints=["m_zp > m_a + 125"])
@@ -96,7 +97,7 @@ def measure(x: float, y: float, gate: str) -> dict:
     with open(gate) as file:
         file.read()
     print("released")
-    return {"cls": x * y}
+    return {"cls": x * y / 2}
 
 @step
 def double(cls: float) -> dict:

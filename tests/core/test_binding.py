@@ -147,7 +147,7 @@ def test_the_names_in_braces_are_known_beforehand() -> None:
 
 
 @quick
-@given(st.text(st.characters(blacklist_categories=("Cs",)), max_size=30))
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=30))
 def test_text_reaches_the_program_as_it_is(text: Any) -> None:
     assert argv(["echo", "{x}"], {"x": text}) == ("echo", text)
 

@@ -154,7 +154,7 @@ def test_a_copy_that_died_half_way_is_cleared_away(folder: Any, bundles: Any) ->
 
 
 def test_a_crash_while_copying_leaves_no_bundle(folder: Any, bundles: Any, monkeypatch: Any) -> None:
-    def crash(self, target: Any) -> None:
+    def crash(self: Any, target: Any) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -165,6 +165,24 @@ def test_a_crash_while_copying_leaves_no_bundle(folder: Any, bundles: Any, monke
     digest, path = make_bundle(folder, bundles)
     assert [p.name for p in bundles.iterdir()] == [digest]
     assert files(path) == ["mc.sh", "scan.py", "sub/helper.py"]
+
+
+def test_a_file_that_cannot_be_read_is_named(folder: Any, bundles: Any, monkeypatch: Any) -> None:
+    def refuse(self: Any) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.read_bytes", refuse)
+    with pytest.raises(DefinitionError, match=r"E-FILE-013 mc.sh cannot be bundled: Permission denied"):
+        make_bundle(folder, bundles)
+
+
+def test_a_file_that_vanishes_meanwhile_is_left_out(folder: Any, bundles: Any, monkeypatch: Any) -> None:
+    def vanish(self: Any) -> bytes:
+        raise FileNotFoundError(2, "No such file", str(self))
+
+    monkeypatch.setattr("pathlib.Path.read_bytes", vanish)
+    _, path = make_bundle(folder, bundles)
+    assert files(path) == []
 
 
 def test_an_empty_folder_is_an_empty_bundle(tmp_path: Any, bundles: Any) -> None:

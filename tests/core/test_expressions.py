@@ -134,6 +134,8 @@ def test_it_knows_whether_it_is_true_or_false_or_a_number(text: Any, is_conditio
         ("x >", "not a Python expression"),
         ("import os", "not a Python expression"),
         ("x = 1", "not a Python expression"),
+        ("1if x else y", "not allowed"),
+        (r"model > '\d'", "not allowed"),
         ("x; y", "not a Python expression"),
         ("", "not a Python expression"),
         ("x\0", "not a Python expression"),

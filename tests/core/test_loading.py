@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from idds_core.loading import load, source_folder
 HEAD = """
 from __future__ import annotations
 from pathlib import Path
-from typing import Any, TYPE_CHECKING, Literal, Optional
+from typing import TYPE_CHECKING, Literal, Optional
 from idds_core import Loop, Real, Space, Workflow, chain, step
 from idds_learners import LevelSet, MaxPoints
 if TYPE_CHECKING:

@@ -1,5 +1,6 @@
 """Plugins by name or module:Class, as JSON and back."""
 
+import importlib
 import json
 import sys
 from dataclasses import dataclass, field
@@ -41,9 +42,7 @@ def mine(tmp_path: Any, monkeypatch: Any) -> Any:
     (tmp_path / "my_plugins.py").write_text(PLUGINS, encoding="utf-8")
     (tmp_path / "my_broken.py").write_text("1 / 0\n", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    import my_plugins
-
-    yield my_plugins
+    yield importlib.import_module("my_plugins")
     sys.modules.pop("my_plugins")
 
 

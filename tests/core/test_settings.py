@@ -1,5 +1,8 @@
 """What an operator may set, and how mistakes are told."""
 
+# What is of the wrong type here is so on purpose.
+# mypy: disable-error-code="misc"
+
 from typing import Any
 
 import pytest
@@ -62,6 +65,11 @@ def test_every_wrong_setting_gets_a_line(tmp_path: Any) -> None:
     assert len(lines) == 4
     assert all(line.startswith("E-CONFIG-002 setting ") and str(file) in line for line in lines)
     assert any("log_limits" in line and "Did you mean 'log_limit'?" in line for line in lines)
+
+
+def test_true_is_no_number(tmp_path: Any) -> None:
+    (line,) = refused(written(tmp_path, "[embedded]\nslots = true\n"))
+    assert line.startswith("E-CONFIG-002 setting slots")
 
 
 def test_a_wrong_variable_is_told_by_its_name(monkeypatch: Any) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -21,7 +22,7 @@ K = VerdictKind
 SPACE = Space(x=Real(0, 1))
 
 
-def history(*emvs, residuals=4, points=0, state=PointState.MEASURED, **extra):
+def history(*emvs: Any, residuals: Any = 4, points: Any = 0, state: Any = PointState.MEASURED, **extra: Any) -> Any:
     """Iterations with these emvs and so many residuals each, and points."""
     rows = tuple(
         IterationRecord(
@@ -43,18 +44,18 @@ class Says(Combinable):
     bound: bool = False
     left: int | None = None
 
-    def check(self, history):
+    def check(self, history: Any) -> Any:
         return Verdict(self.kind, str(self.kind))
 
-    def remaining(self, history):
+    def remaining(self, history: Any) -> Any:
         return self.left
 
-    def bounded(self):
+    def bounded(self) -> Any:
         return self.bound
 
 
 # ---------------------------------------------------------------------- convergence
-def test_two_iterations_at_half_the_tolerance_with_eight_residuals_are_convergence():
+def test_two_iterations_at_half_the_tolerance_with_eight_residuals_are_convergence() -> None:
     verdict = BoundaryConverged(0.01).check(history(0.02, 0.005, 0.004))
     assert verdict.kind is K.CONVERGED
     assert "0.400%" in verdict.reason
@@ -73,24 +74,24 @@ def test_two_iterations_at_half_the_tolerance_with_eight_residuals_are_convergen
         (history(0.001, 0.001, 0.001, at_bounds=["f.x:low"]), "unreliable"),
     ],
 )
-def test_why_not_yet_is_said(past, why):
+def test_why_not_yet_is_said(past: History, why: str) -> None:
     verdict = BoundaryConverged(0.01).check(past)
     assert verdict.kind is K.GO_ON
     assert why in verdict.reason
 
 
-def test_a_variance_at_its_bound_does_not_spoil_the_map():
+def test_a_variance_at_its_bound_does_not_spoil_the_map() -> None:
     assert BoundaryConverged().check(history(0.001, 0.001, 0.001, at_bounds=["f.variance:low", "f.nugget:high"])).stop
 
 
-def test_the_target_with_the_fewest_residuals_counts():
+def test_the_target_with_the_fewest_residuals_counts() -> None:
     past = history(0.001, 0.001, 0.001)
     rows = tuple(dataclasses.replace(r, diagnostics=dict(r.diagnostics) | {"residuals": {"f": [0.1] * 8, "g": [0.1]}})
                  for r in past.iterations)  # fmt: skip
     assert "3 of 8" in BoundaryConverged().check(dataclasses.replace(past, iterations=rows)).reason
 
 
-def test_a_wider_window_that_remembers_surprises_raises_the_expected_error():
+def test_a_wider_window_that_remembers_surprises_raises_the_expected_error() -> None:
     rows = [IterationRecord(1, {}, {"emv": 0.1, "kappa": 3.0, "residuals": {"f": [3.0] * 24}})]
     rows += [IterationRecord(i, {}, {"emv": 0.004, "kappa": 1.0, "residuals": {"f": [0.1] * 12}}) for i in (2, 3, 4)]
     past = History(SPACE, 0, ("f",), (), tuple(rows))
@@ -98,7 +99,7 @@ def test_a_wider_window_that_remembers_surprises_raises_the_expected_error():
     assert not BoundaryConverged(window=60).check(past).stop
 
 
-def test_forty_infeasible_points_and_none_measured_are_nothing_feasible():
+def test_forty_infeasible_points_and_none_measured_are_nothing_feasible() -> None:
     assert BoundaryConverged().check(history(points=40, state=PointState.INFEASIBLE)).kind is K.NOTHING_FEASIBLE
     assert BoundaryConverged().check(history(points=39, state=PointState.INFEASIBLE)).kind is K.GO_ON
     assert BoundaryConverged().check(history(points=60, state=PointState.FAILED)).kind is K.GO_ON
@@ -108,7 +109,7 @@ def test_forty_infeasible_points_and_none_measured_are_nothing_feasible():
 
 
 @pytest.mark.parametrize("learner", [LevelSet, Sobol])
-def test_it_concludes_a_real_scan_and_the_contour_is_right(learner):
+def test_it_concludes_a_real_scan_and_the_contour_is_right(learner: Any) -> None:
     mine, until = learner("f", level=CIRCLE.level, transform="none"), BoundaryConverged(0.02)
     for past in play(mine, CIRCLE.space, CIRCLE.observe, batches=(10, *[8] * 10)):
         if until.check(past).stop:
@@ -120,7 +121,7 @@ def test_it_concludes_a_real_scan_and_the_contour_is_right(learner):
 
 
 # ---------------------------------------------------------------------- budgets
-def test_points_written_count_whatever_became_of_them_and_imported_ones_do_not():
+def test_points_written_count_whatever_became_of_them_and_imported_ones_do_not() -> None:
     past = history(points=6, state=PointState.FAILED)
     imported = Point(7, 0, {"x": 0.5}, PointState.MEASURED, Observation({"f": 1.0}))
     past = dataclasses.replace(past, points=(*past.points, imported))
@@ -129,7 +130,7 @@ def test_points_written_count_whatever_became_of_them_and_imported_ones_do_not()
     assert [MaxPoints(n).remaining(past) for n in (4, 6, 10)] == [0, 0, 4]
 
 
-def test_iterations_wall_and_core_hours_are_read_from_the_record():
+def test_iterations_wall_and_core_hours_are_read_from_the_record() -> None:
     past = history(1.0, 1.0, 1.0)
     assert MaxIterations(3).check(past).kind is K.BUDGET
     assert MaxIterations(4).check(past).kind is K.GO_ON
@@ -140,14 +141,25 @@ def test_iterations_wall_and_core_hours_are_read_from_the_record():
 
 
 @pytest.mark.parametrize("budget", [Wall(1), CoreHours(1), MaxIterations(1)])
-def test_nothing_is_spent_before_the_first_iteration_has_closed(budget):
+def test_nothing_is_spent_before_the_first_iteration_has_closed(budget: Any) -> None:
     assert not budget.check(history()).stop
     assert budget.remaining(history()) is None
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90", None), ("90s", 90), ("1.5 h", 5400), ("1d 6h", 108000),
-                                               ("2 min", 120), ("soon", None), ("3h and", None), ("", None)])  # fmt: skip
-def test_durations(text, seconds):
+DURATIONS = {
+    "90s": 90,
+    "1.5 h": 5400,
+    "1d 6h": 108000,
+    "2 min": 120,
+    "90": None,
+    "soon": None,
+    "3h and": None,
+    "": None,
+}
+
+
+@pytest.mark.parametrize(("text", "seconds"), DURATIONS.items())
+def test_durations(text: str, seconds: float | None) -> None:
     if seconds is None:
         assert Wall(text).problems()
         with pytest.raises(ValueError, match="no duration"):
@@ -159,23 +171,23 @@ def test_durations(text, seconds):
 @pytest.mark.parametrize("wrong", [MaxPoints(0), MaxIterations(-1), CoreHours(float("nan")), Wall(0), Wall("0h"),
                                    BoundaryConverged(0.0), BoundaryConverged(window=4), Any_(()),
                                    MaxPoints(3) | MaxPoints(0), Not((MaxPoints(1), MaxPoints(2)))])  # fmt: skip
-def test_what_is_wrong_is_said(wrong):
+def test_what_is_wrong_is_said(wrong: Any) -> None:
     assert wrong.problems()
 
 
 # ---------------------------------------------------------------------- combinations
-def test_combinations_are_flat_and_equal_by_value():
+def test_combinations_are_flat_and_equal_by_value() -> None:
     a, b, c = MaxPoints(1), Wall("1h"), CoreHours(2)
     assert a | b | c == Any_((a, b, c)) == a | (b | c)
     assert a & b & c == All((a, b, c))
     assert ~a == Not((a,))
 
 
-def test_only_conditions_combine():
+def test_only_conditions_combine() -> None:
     with pytest.raises(TypeError):
-        MaxPoints(1) | 3
+        _ = MaxPoints(1) | 3  # type: ignore[operator]
     with pytest.raises(TypeError):
-        MaxPoints(1) & "x"
+        _ = MaxPoints(1) & "x"  # type: ignore[operator]
 
 
 KINDS = st.sampled_from(list(VerdictKind))
@@ -183,7 +195,7 @@ KINDS = st.sampled_from(list(VerdictKind))
 
 @quick
 @given(st.lists(KINDS, min_size=1, max_size=4))
-def test_any_takes_the_strongest_and_all_waits_for_the_last(kinds):
+def test_any_takes_the_strongest_and_all_waits_for_the_last(kinds: list[VerdictKind]) -> None:
     conditions = tuple(Says(k) for k in kinds)
     order = list(VerdictKind)
     assert Any_(conditions).check(history()).kind is min(kinds, key=order.index)
@@ -191,13 +203,13 @@ def test_any_takes_the_strongest_and_all_waits_for_the_last(kinds):
     assert All(conditions).check(history()).kind is expected
 
 
-def test_reasons_carry_on_the_strongest_first():
+def test_reasons_carry_on_the_strongest_first() -> None:
     assert Any_((Says(K.BUDGET), Says(K.CONVERGED))).check(history()).reason == "converged; budget"
     assert "0 of 5 points" in (BoundaryConverged() | MaxPoints(5)).check(history()).reason
     assert All((Says(K.BUDGET), Says(K.GO_ON))).check(history()).reason == "go on"
 
 
-def test_not_turns_the_verdict_round():
+def test_not_turns_the_verdict_round() -> None:
     assert (~Says(K.BUDGET)).check(history()).kind is K.GO_ON
     assert (~Says(K.GO_ON)).check(history()).stop
     at_least_20 = BoundaryConverged() & MaxPoints(20)
@@ -205,7 +217,7 @@ def test_not_turns_the_verdict_round():
     assert at_least_20.check(history(0.001, 0.001, 0.001, points=20)).kind is K.CONVERGED
 
 
-def test_what_remains_is_the_least_of_any_and_the_most_of_all():
+def test_what_remains_is_the_least_of_any_and_the_most_of_all() -> None:
     a, b, free = Says(K.GO_ON, left=3), Says(K.GO_ON, left=7), Says(K.GO_ON)
     past = history()
     assert (a | b | free).remaining(past) == 3
@@ -229,11 +241,11 @@ def test_what_remains_is_the_least_of_any_and_the_most_of_all():
         (~MaxPoints(5), False),
     ],
 )
-def test_only_budgets_bound_a_loop(condition, bounded):
+def test_only_budgets_bound_a_loop(condition: Any, bounded: bool) -> None:
     assert condition.bounded() is bounded
     assert isinstance(condition, Condition)
 
 
-def test_a_condition_is_its_json():
+def test_a_condition_is_its_json() -> None:
     until = (BoundaryConverged(0.01) | MaxPoints(200) | CoreHours(2000) | Wall("12h")) & ~MaxIterations(3)
     assert build(json.loads(json.dumps(describe(until, CONDITIONS))), CONDITIONS) == until

@@ -1,5 +1,7 @@
 """The Gaussian process against what it must be: brute force, finite differences, and its own definition."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.optimize import check_grad
@@ -8,7 +10,7 @@ from idds_learners import surrogate as model
 from idds_learners.surrogate import GP, Prior, fit, matern52, objective
 
 
-def data(n=14, d=2, seed=0):
+def data(n: int = 14, d: int = 2, seed: int = 0) -> Any:
     rng = np.random.default_rng(seed)
     X = rng.random((n, d))
     return X, np.sin(4 * X[:, 0]) + X.sum(1) ** 2, rng.random(n) * 0.1
@@ -18,18 +20,24 @@ THETA = np.log(np.array([0.4, 0.9, 1.7, 1e-3]))
 
 
 @pytest.mark.parametrize("d", [1, 2, 4])
-def test_the_gradient_is_that_of_finite_differences(d):
+def test_the_gradient_is_that_of_finite_differences(d: int) -> None:
     X, y, noise = data(12, d)
     D2 = ((X[:, None] - X[None]) ** 2).transpose(2, 0, 1)
     prior = Prior(d)
     for seed in range(3):
         theta = prior.mean + 0.5 * np.random.default_rng(seed).normal(size=d + 2)
-        error = check_grad(lambda t: objective(t, D2, y, noise**2, prior)[0],
-                           lambda t: objective(t, D2, y, noise**2, prior)[1], theta)  # fmt: skip
+
+        def value(t: Any, D2: Any = D2) -> float:
+            return objective(t, D2, y, noise**2, prior)[0]
+
+        def slope(t: Any, D2: Any = D2) -> Any:
+            return objective(t, D2, y, noise**2, prior)[1]
+
+        error = check_grad(value, slope, theta)
         assert error < 1e-4 * max(1.0, np.abs(objective(theta, D2, y, noise**2, prior)[1]).max())
 
 
-def brute(gp, U):
+def brute(gp: Any, U: Any) -> Any:
     """Mean and sd by the textbook: a constant mean with a flat prior is a huge constant in the covariance."""
     ys = (gp.y - gp.centre) / gp.spread
     K = matern52(gp.X, gp.X, gp.theta) + np.diag(gp.nugget + (gp.noise / gp.spread) ** 2)
@@ -41,7 +49,7 @@ def brute(gp, U):
     return gp.centre + gp.spread * mean, gp.spread * np.sqrt(variance)
 
 
-def test_the_prediction_is_that_of_the_textbook_with_the_variance_of_the_mean():
+def test_the_prediction_is_that_of_the_textbook_with_the_variance_of_the_mean() -> None:
     X, y, noise = data()
     gp = GP(X, y, noise, THETA)
     U = np.random.default_rng(1).random((50, 2))
@@ -49,7 +57,7 @@ def test_the_prediction_is_that_of_the_textbook_with_the_variance_of_the_mean():
         np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_the_posterior_covariance_is_that_of_conditioning_on_one_more_point():
+def test_the_posterior_covariance_is_that_of_conditioning_on_one_more_point() -> None:
     X, y, noise = data()
     noise[:] = 0.0
     gp = GP(X, y, noise, THETA)
@@ -62,7 +70,7 @@ def test_the_posterior_covariance_is_that_of_conditioning_on_one_more_point():
     np.testing.assert_allclose(left, expected, rtol=1e-4, atol=1e-9)
 
 
-def test_leave_one_out_is_what_leaving_out_gives():
+def test_leave_one_out_is_what_leaving_out_gives() -> None:
     X, y, noise = data()
     gp = GP(X, y, noise, THETA)
     found = gp.leave_one_out()
@@ -79,7 +87,7 @@ def test_leave_one_out_is_what_leaving_out_gives():
         assert found.z[i] == pytest.approx(error / np.sqrt(variance), rel=1e-4, abs=1e-6)
 
 
-def test_a_fit_is_at_a_maximum_inside_the_bounds():
+def test_a_fit_is_at_a_maximum_inside_the_bounds() -> None:
     X, y, noise = data(20)
     theta = fit(X, y, noise)
     prior = Prior(2)
@@ -92,17 +100,20 @@ def test_a_fit_is_at_a_maximum_inside_the_bounds():
         assert objective(near, D2, ys, (noise / y.std()) ** 2, prior)[0] >= best - 1e-6
 
 
-def test_a_smooth_function_is_learnt_and_its_errors_are_as_large_as_said():
+def test_a_smooth_function_is_learnt_and_its_errors_are_as_large_as_said() -> None:
     rng = np.random.default_rng(5)
     X, U = rng.random((40, 2)), rng.random((400, 2))
-    f = lambda x: np.sin(3 * x[:, 0]) * np.cos(2 * x[:, 1])  # noqa: E731
+
+    def f(x: Any) -> Any:
+        return np.sin(3 * x[:, 0]) * np.cos(2 * x[:, 1])
+
     gp = GP(X, f(X), np.zeros(40), fit(X, f(X), np.zeros(40)))
     mean, sd = gp.predict(U)
     assert np.sqrt(np.mean((mean - f(U)) ** 2)) < 0.01
     assert np.mean(((mean - f(U)) / sd) ** 2) < 3.0
 
 
-def test_reported_noise_is_not_taken_for_structure():
+def test_reported_noise_is_not_taken_for_structure() -> None:
     rng = np.random.default_rng(6)
     X = rng.random((60, 2))
     y = X[:, 0] + 0.3 * rng.normal(size=60)
@@ -111,20 +122,20 @@ def test_reported_noise_is_not_taken_for_structure():
 
 
 @pytest.mark.parametrize("y", [np.zeros(6), np.full(6, 1e12), np.arange(6) * 1e-12])
-def test_a_constant_is_survived(y):
+def test_a_constant_is_survived(y: Any) -> None:
     X = np.random.default_rng(0).random((6, 2))
     mean, sd = GP(X, y, np.zeros(6), fit(X, y, np.zeros(6))).predict(X)
     assert np.isfinite(mean).all()
     assert np.isfinite(sd).all()
 
 
-def test_the_jitter_grows_until_the_matrix_has_a_factor():
+def test_the_jitter_grows_until_the_matrix_has_a_factor() -> None:
     X = np.zeros((8, 2))
     gp = GP(X, np.arange(8.0), np.zeros(8), np.log(np.array([1.0, 1.0, 1e4, 1e-9])))
     assert np.isfinite(gp.predict(np.random.default_rng(0).random((3, 2)))[0]).all()
 
 
-def test_parameters_at_a_bound_that_spoils_the_map_are_named():
+def test_parameters_at_a_bound_that_spoils_the_map_are_named() -> None:
     X, y, noise = data()
     low, high = np.log(model.LENGTHSCALE_BOUNDS)
     theta = np.array([low, high, 0.0, np.log(model.NUGGET_BOUNDS[1])])

@@ -17,7 +17,7 @@ from idds_agents.cli.text import print_json, say
 from idds_agents.cli.where import find_workspace
 from idds_agents.workspace import Workspace
 from idds_core.errors import IddsError
-from idds_core.settings import Settings
+from idds_core.settings import read_settings
 
 __all__ = ["Finding", "doctor", "file_system"]
 
@@ -57,7 +57,7 @@ def _workspace(workdir: Path | None) -> Workspace:
     try:
         return find_workspace(workdir)
     except InputError:
-        return Workspace(Path.cwd(), Settings())
+        return Workspace(Path.cwd(), read_settings())
 
 
 def _judge(check: str, found: str, *, fine: bool, fix: str, level: str = "error") -> Finding:

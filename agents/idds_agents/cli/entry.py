@@ -9,7 +9,8 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from idds_agents.cli.problems import BAD_INPUT, NOT_CONCLUDED, InputError
+from idds_agents.cli.problems import BAD_INPUT, FINE, NOT_CONCLUDED, InputError
+from idds_agents.cli.text import hush, reader_is_gone
 from idds_core.errors import DefinitionError, IddsError, Problem
 
 __all__ = ["main"]
@@ -29,12 +30,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _call(given)
         sys.stdout.flush()
         return code
-    except BrokenPipeError:
-        return _quiet()
     except KeyboardInterrupt:
         return NOT_CONCLUDED
     except IddsError as error:
         return _told(error, show_traceback)
+    except OSError as error:
+        if not reader_is_gone(error):
+            return _bug(error, show_traceback)
+        hush()
+        return FINE
     except Exception as error:  # noqa: BLE001 - the top: whatever comes here is told in one line
         return _usage(error) if hasattr(error, "format_message") else _bug(error, show_traceback)
 
@@ -51,12 +55,6 @@ def _call(arguments: list[str]) -> int:
     except Abort:
         return NOT_CONCLUDED
     return answer if isinstance(answer, int) else 0
-
-
-def _quiet() -> int:
-    """Nobody reads any more (``| head``): no message, and none from the interpreter's last flush either."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
 
 
 def _say(problem: object) -> None:

@@ -9,6 +9,7 @@ from idds_agents.catalog import LoopPlan
 from idds_agents.cli.text import clean, counts, number
 from idds_agents.cli.watching import Snapshot
 from idds_agents.report.reading import LoopView
+from idds_core.states import TERMINAL, LoopState
 from idds_core.store import Attempt, Iteration, LoopRecord
 
 __all__ = ["LineDisplay", "figures"]
@@ -67,10 +68,12 @@ class LineDisplay:
 
     def _tell_state(self, loop: LoopRecord) -> None:
         """Held and resumed; how it ended is said by the summary."""
-        before, self._loop = self._loop, loop
-        if before is None or before.state == loop.state or loop.state.isupper():
+        before = LoopState.ACTIVE if self._loop is None else self._loop.state
+        self._loop = loop
+        if before == loop.state or loop.state in TERMINAL["loop"]:
             return
-        self._say(f"{self._path}: {loop.state}, {loop.reason}")
+        hint = "; 'idds-core resume' lets it go on" if loop.state is LoopState.HELD else ""
+        self._say(f"{self._path}: {loop.state}, {loop.reason}{hint}")
 
     def show_map(self, view: LoopView) -> None:
         """See :class:`~idds_agents.cli.watching.Display`."""
@@ -84,8 +87,9 @@ def _failure(attempt: Attempt) -> str:
 
 
 def _iteration(iteration: Iteration, snapshot: Snapshot) -> str:
+    so_far = counts(snapshot.points_up_to(iteration.number))
     words = [
-        f"iteration {iteration.number}: {iteration.proposed} points, in all {counts(snapshot.points)}",
+        f"iteration {iteration.number}: {iteration.proposed} points, so far {so_far}",
         figures(iteration.diagnostics),
         f"{number(round(iteration.elapsed_s or 0.0, 2))} s",
         f"{iteration.verdict}: {iteration.verdict_reason}",

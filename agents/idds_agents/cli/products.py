@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from idds_agents.cli.problems import FINE, InputError, did_you_mean
 from idds_agents.cli.text import print_json, say, warn
-from idds_agents.cli.where import looking, resolve
+from idds_agents.cli.where import looking, resolve_loop
 from idds_agents.report.reading import LoopView, view_loop
 from idds_core.errors import IddsError, Problem
 from idds_core.space import Categorical, Integer, Log, Parameter, Space
@@ -29,7 +29,7 @@ _FORMATS = ("csv", "json")
 @contextmanager
 def _loop(path: str | None, workdir: Path | None) -> Iterator[LoopView]:
     with looking(workdir) as (workspace, store):
-        target = resolve(store, path)
+        target = resolve_loop(store, path)
         yield view_loop(store, workspace.folder, target.loop.id)
 
 

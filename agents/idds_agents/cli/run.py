@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from idds_agents.cli.problems import InputError
-from idds_agents.cli.text import print_json, say, warn
+from idds_agents.cli.text import hush, print_json, reader_is_gone, say, warn
 from idds_agents.cli.watching import Display, Watcher
 from idds_agents.engine import Engine, exit_code, running
 from idds_agents.report.document import loop_document
@@ -55,9 +55,15 @@ def run(options: Options) -> int:
         loop = store.workflows.loops(_newest(store, definition.name))[0]
         view = view_loop(store, workspace.folder, loop.id)
         _leave_products(view, workspace.folder, again=concluded)
-        _tell(view, workspace, options)
-        if options.json:
-            print_json(loop_document(view, store))
+        try:
+            _tell(view, workspace, options)
+            if options.json:
+                print_json(loop_document(view, store))
+            sys.stdout.flush()
+        except OSError as error:  # nobody listens; the exit code still tells
+            if not reader_is_gone(error):
+                raise
+            hush()
         return exit_code(view.record.state)
     finally:
         store.close()
@@ -128,7 +134,11 @@ def _turn(workspace: Workspace, definition: Definition, options: Options, signal
         finally:
             if watcher:
                 watcher.finish()
-        if watcher and watcher.problem and not isinstance(watcher.problem, BrokenPipeError):
+        if (
+            watcher
+            and watcher.problem
+            and not (isinstance(watcher.problem, OSError) and reader_is_gone(watcher.problem))
+        ):
             warn(f"W-DISPLAY the display failed: {type(watcher.problem).__name__}: {watcher.problem}.")
     return False
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["clean", "columns", "counts", "duration", "number", "print_json", "say", "warn"]
+__all__ = ["clean", "columns", "counts", "duration", "hush", "number", "print_json", "reader_is_gone", "say", "warn"]
 
 # Escape sequences whole (their letters are no text either), then every control character but tab and newline
 _SEQUENCES = re.compile(
@@ -39,6 +42,23 @@ def warn(text: object) -> None:
 def print_json(document: Any, *, indent: int | None = None) -> None:
     """One JSON value on stdout; on a single line unless indented."""
     print(json.dumps(document, indent=indent, allow_nan=False))
+
+
+def reader_is_gone(error: OSError) -> bool:
+    """Whether nobody reads any more: a closed pipe (``| head``), or a terminal that was closed."""
+    return error.errno == errno.EPIPE or (error.errno == errno.EIO and error.filename is None)
+
+
+def hush() -> None:
+    """Nobody reads any more: no message, and none from the interpreter's last flush either."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+            continue
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def duration(seconds: float) -> str:

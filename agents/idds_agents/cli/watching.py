@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +25,7 @@ class Snapshot:
     """A running loop at one moment.
 
     running : attempts that have not ended. iterations, failed : all so far, in order.
+    turns : (iteration, state) -> number of points, as of the last time an iteration moved.
     """
 
     loop: LoopRecord
@@ -32,6 +34,14 @@ class Snapshot:
     iterations: tuple[Iteration, ...]
     failed: tuple[Attempt, ...]
     elapsed_s: float
+    turns: Mapping[tuple[int, str], int] = field(default_factory=dict)
+
+    def points_up_to(self, iteration: int) -> dict[str, int]:
+        """State -> number of points of this iteration and those before it."""
+        found: Counter[str] = Counter()
+        for (number, state), count in self.turns.items():
+            found[state] += count if number <= iteration else 0
+        return {s: found[s] for s in PointState if found[s]}
 
     @property
     def points(self) -> dict[str, int]:
@@ -86,6 +96,7 @@ class Watcher:
         self._iterations: tuple[Iteration, ...] = ()
         self._failed: tuple[Attempt, ...] = ()
         self._seen: tuple[int, ...] = ()
+        self._turns: Mapping[tuple[int, str], int] = {}
         self.problem: Exception | None = None
 
     def start(self) -> None:
@@ -134,10 +145,12 @@ class Watcher:
             turn = (newest.number, int(bool(newest.verdict)), int(newest.closed is not None)) if newest else ()
             if turn != self._seen:
                 self._iterations = tuple(store.iterations.all(self._loop_id))
+                points = store.iterations.points(self._loop_id)
+                self._turns = Counter((p.iteration, str(p.state)) for p in points)
                 self._seen = turn
             failed = counters.get("attempt FAILED", 0) + counters.get("attempt LOST", 0)
             if failed != len(self._failed):
                 self._failed = tuple(store.jobs.failed_attempts(self._loop_id))
             running = store.jobs.live_count(self._loop_id)
             elapsed = max(0.0, store.now() - loop.created)
-        return Snapshot(loop, counters, running, self._iterations, self._failed, elapsed)
+        return Snapshot(loop, counters, running, self._iterations, self._failed, elapsed, self._turns)

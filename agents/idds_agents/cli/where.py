@@ -10,22 +10,22 @@ from typing import Any
 
 from idds_agents.cli.problems import InputError, did_you_mean
 from idds_agents.workspace import Workspace
-from idds_core.settings import Settings
+from idds_core.settings import read_settings
 from idds_core.store import Attempt, Job, LoopRecord, Store, WorkflowRecord
 
-__all__ = ["Target", "find_workspace", "looking", "resolve"]
+__all__ = ["Target", "find_workspace", "looking", "resolve", "resolve_loop"]
 
 
 def find_workspace(workdir: Path | None) -> Workspace:
     """The work folder given; else the current folder if it is one, else the only ``*-run`` folder in it."""
     if workdir is not None:
-        return Workspace(workdir, Settings())
+        return Workspace(workdir, read_settings())
     here = Path.cwd()
     if (here / "idds.db").exists():
-        return Workspace(here, Settings())
+        return Workspace(here, read_settings())
     found = sorted(p.parent for p in here.glob("*-run/idds.db"))
     if len(found) == 1:
-        return Workspace(found[0], Settings())
+        return Workspace(found[0], read_settings())
     if not found:
         raise InputError.of("E-WORKDIR-002", "there is no work folder here", "no *-run folder with an idds.db",
                             str(here), "Go where 'run' was called, or give --workdir DIR.")  # fmt: skip
@@ -95,6 +95,15 @@ def resolve(store: Store, path: str | None) -> Target:
     loop = _loop(store, workflow, words)
     target = Target(workflow, loop, **_numbers(words, path or ""))
     _check(store, target)
+    return target
+
+
+def resolve_loop(store: Store, path: str | None) -> Target:
+    """The loop that `path` names; what is below one is refused, since the whole loop would be meant by nobody."""
+    target = resolve(store, path)
+    if target.iteration is not None or target.point is not None:
+        raise InputError.of("E-PATH-009", f"{path} is no loop", "it is a part of one", target.loop_path,
+                            f"For the whole loop give {target.loop_path}.")  # fmt: skip
     return target
 
 

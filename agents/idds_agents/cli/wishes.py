@@ -9,7 +9,7 @@ from pathlib import Path
 from idds_agents.catalog import Catalog
 from idds_agents.cli.problems import FINE, NOT_CONCLUDED
 from idds_agents.cli.text import print_json, say, warn
-from idds_agents.cli.where import find_workspace, resolve
+from idds_agents.cli.where import find_workspace, resolve_loop
 from idds_agents.conductor import Conductor
 from idds_agents.wakeup import nudge
 from idds_agents.workspace import Workspace
@@ -29,7 +29,7 @@ def wish(verb: str, path: str | None, workdir: Path | None, *, as_json: bool) ->
     workspace.make()
     store = workspace.open()
     try:
-        target = resolve(store, path)
+        target = resolve_loop(store, path)
         command = store.workflows.command(target.workflow.id, verb, _actor())
         nudge(workspace.socket)
         by, answer = _answer(workspace, store, command)

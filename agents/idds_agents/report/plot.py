@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,8 @@ _STYLE: dict[Any, Any] = {
     "hatch.linewidth": 0.5,
 }
 _CURVE_NODES = 401
+_DECADES = 30.0
+_FOOT = 0.035
 _MASK_NODES = 361
 
 
@@ -124,7 +126,10 @@ def draw_surface(view: LoopView, surface: Surface, target: str | None = None) ->
         _draw_forbidden(axes, surface)
         for i, name in enumerate(targets):
             _draw_line(axes, surface, name, _level_text(view, name), i)
-        _draw_points(figure, axes, view, lambda p: (p.parameters[x.name], p.parameters[y.name]))
+        measured = [(p.parameters[x.name], p.parameters[y.name]) for p in view.history.measured]
+        drawn = _draw_measured(axes, view, measured)
+        _draw_others(axes, view, lambda p: (p.parameters[x.name], p.parameters[y.name]), axes.transData)
+        _draw_bar(figure, [axes], drawn, view)
         _scale(axes, x, y)
         _finish(figure, [axes], view)
     return figure
@@ -197,29 +202,32 @@ _MARKS: Mapping[PointState, tuple[str, dict[str, Any]]] = {
 }
 
 
-def _draw_points(figure: Figure, axes: Axes, view: LoopView, place: Any) -> None:
-    """Measured points coloured by iteration, the others by a mark of their own."""
-    measured = view.history.measured
-    if measured:
-        x, y = zip(*(place(p) for p in measured), strict=True)
-        _draw_measured(figure, axes, x, y, measured)
+def _draw_measured(axes: Axes, view: LoopView, places: list[tuple[float, float]]) -> Any:
+    """Measured points coloured by iteration; what was drawn, for the colour bar."""
+    turns = [p.iteration for p in view.history.measured]
+    axes.scatter([], [], color="#555a66", s=26, label=f"evaluated ({len(turns)})")
+    return axes.scatter([x for x, _ in places], [y for _, y in places], c=turns, cmap="cividis_r", vmin=1,
+                        vmax=max([2, *turns]), s=26, edgecolors="#ffffff", linewidths=0.6, zorder=5,
+                        clip_on=False)  # fmt: skip
+
+
+def _draw_others(axes: Axes, view: LoopView, place: Callable[[Point], tuple[Any, Any]], transform: Any) -> None:
+    """Points without an observation, each kind by a mark of its own."""
     for state, (label, style) in _MARKS.items():
         found = [place(p) for p in view.history.points if p.state is state]
         if found:
             x, y = zip(*found, strict=True)
-            axes.scatter(x, y, label=f"{label} ({len(found)})", zorder=6, clip_on=False, **style)
+            text = f"{label} ({len(found)})"
+            axes.scatter(x, y, label=text, transform=transform, zorder=6, clip_on=False, **style)
 
 
-def _draw_measured(figure: Figure, axes: Axes, x: Iterable[Any], y: Iterable[Any], measured: Iterable[Point]) -> None:
+def _draw_bar(figure: Figure, panels: list[Axes], drawn: Any, view: LoopView) -> None:
+    """Which colour is which iteration; with one iteration there is nothing to tell."""
     from matplotlib.ticker import MaxNLocator
 
-    turns = [p.iteration for p in measured]
-    last = max(turns)
-    drawn = axes.scatter(list(x), list(y), c=turns, cmap="cividis_r", vmin=1, vmax=max(last, 2), s=26,
-                         edgecolors="#ffffff", linewidths=0.6, zorder=5, clip_on=False)  # fmt: skip
-    axes.scatter([], [], color="#555a66", s=26, label=f"evaluated ({len(turns)})")
-    if last > 1:
-        bar = figure.colorbar(drawn, ax=axes, pad=0.015, aspect=32, ticks=MaxNLocator(integer=True, nbins=8))
+    if max((p.iteration for p in view.history.measured), default=0) > 1:
+        bar = figure.colorbar(drawn, ax=panels, pad=0.015, aspect=32 * len(panels),
+                              ticks=MaxNLocator(integer=True, nbins=8))  # fmt: skip
         bar.set_label("iteration")
         bar.outline.set_visible(False)
 
@@ -240,8 +248,10 @@ def _draw_curves(view: LoopView, surface: Surface, targets: list[str]) -> Figure
             level = levels_of(view).get(target)
             if level is not None:
                 axes.axhline(level, color=_INK, linewidth=1.0, linestyle=(0, (4, 2)), label=f"level {level:g}")
-            _draw_observed(figure, axes, view, name, target)
+            drawn = _draw_observed(axes, view, name, target)
             axes.set_ylabel(target)
+            axes.set_yscale("log" if _spans_decades(p.mean - p.sd, p.mean) else "linear")
+        _draw_bar(figure, panels, drawn, view)
         panels[-1].set_xlabel(axis.label)
         panels[-1].set_xscale("log" if axis.log else "linear")
         panels[-1].set_xlim(axis.values[0], axis.values[-1])
@@ -249,24 +259,32 @@ def _draw_curves(view: LoopView, surface: Surface, targets: list[str]) -> Figure
     return figure
 
 
-def _draw_observed(figure: Figure, axes: Axes, view: LoopView, name: str, target: str) -> None:
+def _spans_decades(low: NDArray[np.float64], mean: NDArray[np.float64]) -> bool:
+    """Whether a curve is better seen on a logarithmic scale."""
+    import numpy as np
+
+    known = np.isfinite(low)
+    return bool(known.any() and (low[known] > 0).all() and mean[known].max() > _DECADES * mean[known].min())
+
+
+def _draw_observed(axes: Axes, view: LoopView, name: str, target: str) -> Any:
+    """Measured points with their error bars; the others at the foot of the panel."""
     seen = [(p.parameters[name], p.observation) for p in view.history.measured if p.observation]
     noisy = [(x, o.values[target], o.sigmas[target]) for x, o in seen if o.sigmas.get(target)]
     if noisy:
         x, y, error = zip(*noisy, strict=True)
         axes.errorbar(x, y, yerr=error, fmt="none", ecolor="#777777", elinewidth=0.9, zorder=4)
-    low = axes.get_ylim()[0]
-    _draw_points(figure, axes, view,
-                 lambda p: (p.parameters[name], p.observation.values[target] if p.observation else low))  # fmt: skip
+    drawn = _draw_measured(axes, view, [(x, o.values[target]) for x, o in seen])
+    _draw_others(axes, view, lambda p: (p.parameters[name], _FOOT), axes.get_xaxis_transform())
+    return drawn
 
 
 def _finish(figure: Figure, panels: list[Axes], view: LoopView) -> None:
     panels[0].set_title(_title(view), loc="left", fontsize=11.5, color=_INK, pad=9)
     figure.draw_without_rendering()
+    told: dict[str, Any] = {}  # what is the same in every panel is told once
     for axes in panels:
         handles, labels = axes.get_legend_handles_labels()
-        if len(panels) == 1:
-            figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)), frameon=False,
-                          fontsize=9.5, handlelength=2.6)  # fmt: skip
-        else:
-            axes.legend(frameon=False, fontsize=9)
+        told |= dict(zip(labels, handles, strict=True))
+    figure.legend(list(told.values()), list(told), loc="outside lower center", ncols=min(3, len(told)), frameon=False,
+                  fontsize=9.5, handlelength=2.6)  # fmt: skip
