@@ -49,7 +49,9 @@ def measured(run: Callable[[int], float], small: int, large: int) -> dict[str, f
 
 
 # ---------------------------------------------------------------------- the engine
-def engine_run(folder: Path, points: int, batch: int, wrap: Callable[[Engine], None] = lambda _: None) -> dict[str, Any]:
+def engine_run(
+    folder: Path, points: int, batch: int, wrap: Callable[[Engine], None] = lambda _: None
+) -> dict[str, Any]:
     """Run no-op jobs to the end; seconds from the first turn to the last, commits, and the points."""
     definition = load(HERE / "noop_scan.py", {"points": str(points), "batch": str(batch)})
     with tempfile.TemporaryDirectory(dir=folder) as workdir:
@@ -90,8 +92,8 @@ def turn_around(folder: Path, iterations: int) -> dict[str, float]:
     timers: list[_TimedThinker] = []
 
     def wrap(engine: Engine) -> None:
-        timers.append(_TimedThinker(engine.transformer._thinker))
-        engine.transformer._thinker = timers[0]
+        timers.append(_TimedThinker(engine.transformer.thinker))
+        engine.transformer.thinker = timers[0]
 
     ran = engine_run(folder, SLOTS * iterations, SLOTS, wrap)
     starts: dict[int, float] = {}
@@ -163,10 +165,7 @@ def _fill(store: Store, finished: int, chunk: int = 5000) -> dict[int, str]:
         store.iterations.add(loop.id, plan, number, points, len(points), first + 1)
         claims = store.jobs.claim({loop.id: "noop/noop"}, chunk, "local", "me", 60, lambda j, n: f"{j}-{n}")
         store.jobs.finish(
-            [
-                Outcome(c, AttemptState.LOST, JobState.FAILED, PointState.FAILED, reason="filled")
-                for c in claims
-            ],
+            [Outcome(c, AttemptState.LOST, JobState.FAILED, PointState.FAILED, reason="filled") for c in claims],
             "me",
         )
     last = finished // chunk + 2

@@ -7,12 +7,10 @@ import dataclasses
 import os
 import secrets
 import shutil
-import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from idds_agents.carrier import Carrier
 from idds_agents.catalog import Catalog
@@ -22,10 +20,11 @@ from idds_agents.transformer import Thinker, Transformer
 from idds_agents.wakeup import Waker
 from idds_agents.workspace import Workspace
 from idds_core.definition import Definition, validate
-from idds_core.errors import DefinitionError, IddsError
+from idds_core.errors import DefinitionError, IddsError, Problem
 from idds_core.history import History
 from idds_core.model import Loop, Workflow
-from idds_core.ports import Provider
+from idds_core.ports import Capabilities, Provider
+from idds_core.routing import route
 from idds_core.settings import Settings
 from idds_core.states import TERMINAL, LoopState, Wish
 from idds_core.store import LoopRecord, Store, WorkflowRecord
@@ -230,6 +229,33 @@ def enter(store: Store, definition: Definition, bundle: str, seed: int, *, fresh
     return known
 
 
+def check_routes(definition: Definition, providers: Mapping[str, Capabilities]) -> None:
+    """Refuse a definition with a step that no provider can run, before anything is stored.
+
+    Raises
+    ------
+    DefinitionError
+        With a line for each such step.
+
+    """
+    problems = []
+    for loop in definition.workflow.loops:
+        for step in loop.body:
+            routes = route(step, providers)
+            if not any(r.ok for r in routes):
+                problems.append(
+                    Problem(
+                        "E-ROUTE-001",
+                        f"no provider can run step {step.name}",
+                        "; ".join(f"{r.name}: {r.reason}" for r in routes),
+                        f"loops.{loop.name}.body.{step.name}",
+                        "Ask for less, name another provider, or give more --slots.",
+                    )
+                )
+    if problems:
+        raise DefinitionError.all(problems)
+
+
 @contextlib.contextmanager
 def running(
     workspace: Workspace,
@@ -253,27 +279,19 @@ def running(
         host.warm()
         store = workspace.open()
         stack.callback(store.close)
-        bundle, _ = make_bundle(source, workspace.bundles, workspace.folder)
-        workflow = enter(store, definition, bundle, seed, fresh=fresh)
         waker = Waker(workspace.socket)
         stack.callback(waker.close)
         provider = LocalProvider(
             workspace.state_folder / "local", slots=settings.slots, store_id=store.id, wake=waker.wake
         )
         stack.callback(provider.close)
-        can = dataclasses.asdict(provider.capabilities)
-        workspace.publish({"pid": os.getpid(), "since": store.now(), "providers": {provider.name: can}})
+        can = provider.capabilities
+        check_routes(definition, {provider.name: can})
+        bundle, _ = make_bundle(source, workspace.bundles, workspace.folder)
+        workflow = enter(store, definition, bundle, seed, fresh=fresh)
+        providers = {provider.name: dataclasses.asdict(can)}
+        workspace.publish({"pid": os.getpid(), "since": store.now(), "providers": providers})
         yield Engine(store, provider, host, waker, workspace.folder, settings, workflow.id), workflow
-
-
-def stop_on_signals(engine: Engine) -> None:
-    """SIGTERM and Ctrl-C end the run cleanly; the same command goes on later."""
-
-    def stop(_number: int, _frame: Any) -> None:
-        engine.stop()
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, stop)
 
 
 def run_loop(loop: Loop | Workflow, workdir: str | Path | None = None, seed: int = 0) -> RunResult:

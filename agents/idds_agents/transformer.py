@@ -56,7 +56,7 @@ class Transformer:
     def __init__(self, store: Store, catalog: Catalog, thinker: Thinker, wake: Callable[[], None]) -> None:
         self._store = store
         self._catalog = catalog
-        self._thinker = thinker
+        self.thinker = thinker
         self._wake = wake
         self._thinking: dict[int, tuple[int, History, Future[Answer]]] = {}
 
@@ -76,7 +76,7 @@ class Transformer:
                 continue
             plan = self._catalog.plan(loop.id)
             history = self._store.iterations.history(loop.id, plan.loop, plan.seed)
-            future = self._thinker.think(plan.document, history.to_json(), str(plan.bundle), self._wake)
+            future = self.thinker.think(plan.document, history.to_json(), str(plan.bundle), self._wake)
             self._thinking[loop.id] = (last.number if last else 0, history, future)
             started += 1
         return started

@@ -16,6 +16,8 @@ from idds_core.store import OwnerLock, Store, open_store
 
 __all__ = ["Workspace"]
 
+_LOCK_PATIENCE_S = 1.0
+
 
 class Workspace:
     """Where one embedded engine keeps everything.
@@ -85,7 +87,11 @@ class Workspace:
             When another engine has it.
 
         """
-        if not self.lock.acquire():
+        deadline = time.monotonic() + _LOCK_PATIENCE_S  # 'hold' and its like have the lock for a moment
+        while not self.lock.acquire():
+            if time.monotonic() < deadline:
+                time.sleep(0.02)
+                continue
             raise IddsError.of(
                 "E-ENGINE-001",
                 "another engine works in this folder",

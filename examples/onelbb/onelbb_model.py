@@ -15,9 +15,10 @@ Each region is a counting experiment with its own background uncertainty. This l
 control regions of the full likelihood, whose fits take about a hundred times longer; at the 125 published points it
 decides like it for 124 observed and 120 expected exclusions.
 
-Between the points, the yield divided by the cross section, that is acceptance times luminosity, is interpolated
-linearly on a Delaunay triangulation; the steep fall of the yields with m_c1n2 is known and left to the cross section.
-A point outside the convex hull takes the acceptance of the nearest point of the hull.
+Between the points, the square root of yield over cross section, that is of acceptance times luminosity, is
+interpolated linearly on a Delaunay triangulation. The steep fall of the yields with m_c1n2 is known and left to the
+cross section; the root is the scale on which counts of simulated events have equal errors, and zero needs no care. A
+point outside the convex hull takes the acceptance of the nearest point of the hull.
 
 Units: masses in GeV, cross sections in fb, yields in events.
 """
@@ -72,10 +73,11 @@ class Signal:
     """(n, regions) events."""
 
     @cached_property
-    def _acceptance(self) -> LinearNDInterpolator:
+    def _root_acceptance(self) -> LinearNDInterpolator:
+        import numpy as np
         from scipy.interpolate import LinearNDInterpolator
 
-        return LinearNDInterpolator(_plane(self.masses), self.yields / cross_section(self.masses[:, :1]))
+        return LinearNDInterpolator(_plane(self.masses), np.sqrt(self.yields / cross_section(self.masses[:, :1])))
 
     @cached_property
     def _hull(self) -> NDArray[np.float64]:
@@ -90,11 +92,12 @@ class Signal:
         """(m, 2) masses in GeV -> (m, regions) events."""
         import numpy as np
 
-        acceptance = np.asarray(self._acceptance(_plane(masses)))
-        outside = np.isnan(acceptance[:, 0])
+        root = np.asarray(self._root_acceptance(_plane(masses)))
+        outside = np.isnan(root[:, 0])
         if outside.any():
-            acceptance[outside] = self._acceptance(self._nearest_inside(_plane(masses[outside])))
-        return acceptance * cross_section(masses[:, :1])
+            root[outside] = self._root_acceptance(self._nearest_inside(_plane(masses[outside])))
+        events: NDArray[np.float64] = root**2 * cross_section(masses[:, :1])
+        return events
 
     def _nearest_inside(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """(m, 2) points outside the hull -> the nearest points of the hull, a hair's breadth inside."""

@@ -35,6 +35,7 @@ class ManualClock:
         self._now = now
 
     def __call__(self) -> float:
+        """The time, in seconds."""
         return self._now
 
     def advance(self, seconds: float) -> None:

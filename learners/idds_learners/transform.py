@@ -99,7 +99,7 @@ class Scale:
             wrong = values <= 0
         if wrong.any():
             raise IddsError.of(
-                "E-LEARNER-002",
+                "E-LEARNER-007",
                 f"a value has no {self.transform}",
                 f"{float(values[np.argmax(wrong)])!r} is outside its domain",
                 "learner.transform",

@@ -277,7 +277,7 @@ def test_cancel_ends_everything_and_a_late_result_goes_to_the_audit_record(make:
     world.turn()
     world.turn()
     assert world.carrier.in_flight == 4
-    world.provider.cancel = lambda handles: running.update(answer=True)  # type: ignore[method-assign,assignment]
+    world.provider.cancel = lambda handles: running.update(answer=True)  # type: ignore[method-assign]
     world.store.workflows.command(world.workflow.id, "cancel", "me")
     loop = world.run()
     assert loop.state is LoopState.CANCELLED

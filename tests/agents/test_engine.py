@@ -63,7 +63,9 @@ def write(folder: Path, text: str, **fields: str) -> Path:
     return file
 
 
-def run(file: Path, workdir: Path, *, seed: int = 1, fresh: bool = False, settings: Settings | None = None) -> RunResult:
+def run(
+    file: Path, workdir: Path, *, seed: int = 1, fresh: bool = False, settings: Settings | None = None
+) -> RunResult:
     definition = load(file)
     workspace = Workspace(workdir, settings or Settings(slots=2))
     with running(workspace, definition, source_folder(file), seed, fresh=fresh) as (engine, workflow):
@@ -120,7 +122,7 @@ def test_a_changed_run_is_refused_and_fresh_begins_anew(tmp_path: Path) -> None:
     with pytest.raises(DefinitionError, match=r"E-RUN-001 .*changed: seed \(1, now 2\)"):
         run(file, tmp_path / "work", seed=2)
     write(tmp_path / "src", SIMPLE, line="return {'y': 2 * x}")
-    with pytest.raises(DefinitionError, match="E-RUN-001 .*changed: source"):
+    with pytest.raises(DefinitionError, match=r"E-RUN-001 .*changed: source"):
         run(file, tmp_path / "work")
     fresh = run(file, tmp_path / "work", fresh=True)
     assert fresh.workflow.path == "simple~2"
@@ -134,6 +136,16 @@ def test_a_second_engine_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     with running(workspace, definition, file.parent, 1), pytest.raises(IddsError, match="E-ENGINE-001 another engine"):
         run(file, tmp_path / "work")
     assert run(file, tmp_path / "work").exit_code == 2
+
+
+def test_a_step_that_no_provider_can_run_is_refused_before_anything_is_stored(tmp_path: Path) -> None:
+    text = SIMPLE.replace("{line}", "return {'y': x}").replace("@step", "@step(requires=Requirements(cores=64))")
+    file = write(tmp_path / "src", text.replace("import Loop", "import Requirements, Loop"))
+    with pytest.raises(DefinitionError, match="E-ROUTE-001 no provider can run step work: local: it needs 64 cores"):
+        run(file, tmp_path / "work")
+    store = Workspace(tmp_path / "work", Settings()).look()
+    assert store.workflows.all() == []
+    store.close()
 
 
 def test_a_disk_that_fills_up_holds_the_loop_with_its_reason(tmp_path: Path) -> None:

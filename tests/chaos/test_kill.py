@@ -95,9 +95,7 @@ def only_the_engine(process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3 if FULL else 1))
-def test_a_scan_whose_whole_process_group_is_killed_ends_the_same(
-    tmp_path: Path, undisturbed: Path, seed: int
-) -> None:
+def test_a_scan_whose_whole_process_group_is_killed_ends_the_same(tmp_path: Path, undisturbed: Path, seed: int) -> None:
     assert disturb(tmp_path, KILLS, seed, whole_group) >= 5
     assert_same(tmp_path, undisturbed)
 

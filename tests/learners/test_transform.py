@@ -65,7 +65,7 @@ def test_a_probability_is_clipped() -> None:
 
 @pytest.mark.parametrize(("name", "value"), [("log", 0.0), ("log", -1.0), ("probit", 1.2), ("logit", -0.1)])
 def test_a_value_outside_the_domain_is_an_error_that_names_the_transform(name: str, value: float) -> None:
-    with pytest.raises(IddsError, match=rf"E-LEARNER-002 a value has no {name}"):
+    with pytest.raises(IddsError, match=rf"E-LEARNER-007 a value has no {name}"):
         Scale(name, LEVELS[name]).forward(np.array([0.5, value]))
 
 
