@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from idds_agents.catalog import Catalog
-from idds_agents.outcomes import Caps, abandoned, failed, outcome_of
+from idds_agents.outcomes import DISK_FULL, Caps, abandoned, failed, outcome_of
 from idds_core.binding import BindingError, bind
 from idds_core.history import derive_seed
 from idds_core.ports import Failure, JobReport, JobSpec, Provider, ReportState, SubmissionStatus
@@ -117,7 +117,7 @@ class Carrier:
             outcomes = [*self._outcomes, *(self._outcome(h, r) for h, r in self._reports.items())]
             wanted = [self._unless_cancelled(o, cancelled) for o in outcomes]
             self._store.jobs.finish(wanted, self._owner)
-            self._hold_on_identical(wanted)
+            self._hold_on_trouble(wanted)
         ended = list(self._reports)
         self._reports, self._outcomes = {}, []
         for handle in ended:
@@ -153,9 +153,14 @@ class Carrier:
             was=outcome.was,
         )
 
-    def _hold_on_identical(self, outcomes: Iterable[Outcome]) -> None:
-        """Hold a loop whose jobs fail alike one after the other, instead of burning its budget."""
+    def _hold_on_trouble(self, outcomes: Iterable[Outcome]) -> None:
+        """Hold a loop on a full disk, or whose jobs fail alike one after the other, instead of burning its budget."""
         for o in outcomes:
+            if o.failure is not None and o.failure.code == DISK_FULL:
+                loop = self._store.workflows.loop(o.claim.loop_id)
+                if loop.state is LoopState.ACTIVE:
+                    reason = f"E-DISK-002 {o.failure.message[:300]}. Free some space, then 'resume'."
+                    self._store.workflows.move_loop(loop, LoopState.HELD, reason, self._owner)
             if o.failure is None or o.failure.class_ is FailureClass.INFRA or not o.failure.signature:
                 continue
             loop = self._store.workflows.loop(o.claim.loop_id)

@@ -13,9 +13,11 @@ from idds_core.ports import Failure, JobReport, ReportState
 from idds_core.states import AttemptState, FailureClass, JobState, PointState
 from idds_core.store import Claim, Outcome
 
-__all__ = ["Caps", "abandoned", "failed", "outcome_of"]
+__all__ = ["DISK_FULL", "Caps", "abandoned", "failed", "outcome_of"]
 
 _BACK_OFF_MAX_S = 60.0
+#: a failure that is nobody's but the disk's: it burns no cap, and the loop is held until somebody has made room
+DISK_FULL = "E-JOB-DISK"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,7 @@ def failed(
     counts : False for what an engine's own restart has cost; it never burns a cap.
     """
     retry = plan.step(claim.step).retry
+    counts = counts and failure.code != DISK_FULL
     infra = failure.class_ is FailureClass.INFRA
     state = AttemptState.LOST if failure.code == "E-JOB-LOST" else AttemptState.FAILED
     if failure.class_ is FailureClass.FATAL:
