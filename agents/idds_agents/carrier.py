@@ -11,7 +11,7 @@ from idds_agents.catalog import Catalog
 from idds_agents.outcomes import DISK_FULL, Caps, abandoned, failed, outcome_of
 from idds_core.binding import BindingError, bind
 from idds_core.history import derive_seed
-from idds_core.ports import Failure, JobReport, JobSpec, Provider, ReportState, SubmissionStatus
+from idds_core.ports import Failure, JobReport, JobSpec, Provider, SubmissionStatus
 from idds_core.settings import Settings
 from idds_core.states import AttemptState, FailureClass, JobState, LoopState, Wish
 from idds_core.store import Claim, LoopRecord, Outcome, Store
@@ -69,7 +69,8 @@ class Carrier:
     # ------------------------------------------------------------------ after a crash
     def recover(self) -> int:
         """Take over what another owner left: adopt what the provider has, send again what it never got."""
-        claims = self._store.jobs.live(not_owner=self._owner)
+        ours = {loop.id for loop in self._loops()}  # another workflow's jobs wait for its own engine
+        claims = [c for c in self._store.jobs.live(not_owner=self._owner) if c.loop_id in ours]
         if not claims:
             return 0
         self._store.jobs.adopt([c.attempt.id for c in claims], self._owner, LEASE_S)
@@ -135,7 +136,9 @@ class Carrier:
     def _outcome(self, handle: str, report: JobReport) -> Outcome:
         claim = self._running[handle]
         plan = self._catalog.plan(claim.loop_id)
-        return outcome_of(claim, report, plan, self._store.now(), self._caps)
+        outcome = outcome_of(claim, report, plan, self._store.now(), self._caps)
+        cores = plan.step(claim.step).requires.cores
+        return outcome if cores == 1 else replace(outcome, cores=cores)
 
     def _unless_cancelled(self, outcome: Outcome, cancelled: set[int]) -> Outcome:
         """What ends after its loop was cancelled never enters the history; a result is kept beside it."""
@@ -257,13 +260,9 @@ class Carrier:
         running = getattr(self._provider, "running_keys", None)
         if running is None:
             return 0
-        owned = {claim.attempt.key for claim in (*self._running.values(), *self._claimed)}
+        owned = self._store.jobs.live_keys()
         strays = [key for key in running() if key not in owned and key.startswith(f"{self._store.id}-")]
         if strays:
             _log.warning("cancelling %d jobs that the record does not own: %s", len(strays), ", ".join(strays[:5]))
             self._provider.cancel(strays)
         return len(strays)
-
-    def report_states(self) -> dict[str, ReportState]:
-        """Handle -> what the provider says, for people who ask why nothing happens."""
-        return {h: r.state for h, r in self._provider.poll(list(self._running)).items()}

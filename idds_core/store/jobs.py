@@ -99,6 +99,12 @@ class Jobs:
         with self._db.reading():
             return self._claims(MINE if owner else OTHERS, {"owner": owner or not_owner})
 
+    def live_keys(self) -> set[str]:
+        """Keys of all attempts of the store that have not ended, whoever owns them."""
+        c = tables.attempt.c
+        with self._db.reading() as connection:
+            return set(connection.execute(sa.select(c.key).where(c.state.in_(_LIVE))).scalars())
+
     def _claims(self, query: Any, values: Mapping[str, Any]) -> list[Claim]:
         with self._db.reading() as connection:
             rows: list[Any] = list(connection.execute(query, values))
@@ -220,7 +226,7 @@ class Jobs:
             self._db.count(o.claim.loop_id, f"attempt {o.attempt_state}", 1)
             if o.job_state != JobState.READY:
                 self._db.count(o.claim.loop_id, f"job {o.job_state}", 1)
-            self._db.count(o.claim.loop_id, "core_ms", round(o.usage.wall_s * 1000))
+            self._db.count(o.claim.loop_id, "core_ms", round(o.usage.wall_s * o.cores * 1000))
 
     def _late(self, outcome: Outcome) -> dict[str, Any]:
         report = {"attempt_state": outcome.attempt_state, "reason": outcome.reason, "result": outcome.result}

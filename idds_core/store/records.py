@@ -136,6 +136,7 @@ class Outcome:
     point_state : the point's end, or None when the point goes on.
     result : JSON text of the job's result, when DONE.
     observation : JSON text, when the point is MEASURED.
+    cores : how many cores the attempt had; its core hours are its wall time times them.
     was : the state that the attempt is in now: submitted, unless the provider never took it.
     counts : whether the failure counts against the cap of its class (an engine's own restart does not).
 
@@ -153,6 +154,7 @@ class Outcome:
     node: str = ""
     not_before: float = 0.0
     counts: bool = True
+    cores: int = 1
     was: AttemptState = AttemptState.SUBMITTED
 
 

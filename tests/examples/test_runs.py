@@ -1,0 +1,85 @@
+"""Both examples, run as a user runs them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.examples.conftest import Cls
+
+ROOT = Path(__file__).parents[2]
+
+
+def idds(*arguments: str | Path, codes: tuple[int, ...] = (0,)) -> str:
+    command = [sys.executable, "-m", "idds_agents", *map(str, arguments)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=250)
+    assert ran.returncode in codes, ran.stderr
+    return ran.stdout
+
+
+@pytest.fixture(scope="module")
+def data() -> Path:
+    folder = Path(os.environ.get("IDDS_DATA", ROOT.parent / "shared" / "data" / "1lbb"))
+    if not folder.is_dir():
+        if os.environ.get("CI"):
+            pytest.fail(f"the 1Lbb tables are not in {folder}")
+        pytest.skip(f"no 1Lbb tables in {folder}: name their folder with IDDS_DATA")
+    return folder
+
+
+def test_monohbb_runs_and_leaves_its_contour(tmp_path: Path) -> None:
+    scan = ROOT / "examples" / "monohbb" / "scan.py"
+    idds("run", scan, "--workdir", tmp_path, "--set", "max_points=18", "--seed", "3", "--quiet", codes=(2,))
+    shown = json.loads(idds("show", "monohbb", "--workdir", tmp_path, "--json"))
+    assert (shown["state"], shown["evaluations"], shown["iterations"]) == ("EXHAUSTED", 18, 2)
+    assert shown["failures"] == {}
+    for name in ("contour.png", "contour.svg", "contour.csv", "contour.json"):
+        assert (tmp_path / name).stat().st_size > 500
+    rows = list(csv.DictReader((tmp_path / "contour.csv").read_text().splitlines()))
+    assert {row["target"] for row in rows} == {"obs", "exp"}
+    points = json.loads((tmp_path / "contour.json").read_text())["points"]
+    assert all(p["parameters"]["m_zp"] > p["parameters"]["m_a"] + 125 for p in points)
+    assert all(p["observation"]["sigmas"]["obs"] > 0 for p in points)
+
+
+def overlap(said: np.ndarray[Any, Any], truth: np.ndarray[Any, Any]) -> float:
+    """Intersection over union of two regions."""
+    return float((said & truth).sum() / (said | truth).sum())
+
+
+def test_onelbb_at_forty_evaluations_knows_the_real_exclusion(tmp_path: Path, data: Path, closed_form_cls: Cls) -> None:
+    import onelbb_model
+
+    scan = ROOT / "examples" / "onelbb" / "scan.py"
+    settings = ["--set", f"data={data}", "--set", "max_points=40"]
+    idds("run", scan, "--workdir", tmp_path, *settings, "--seed", "1", "--quiet", codes=(0, 2))
+    table, counts = onelbb_model.signal(data), onelbb_model.counts(data)
+    masses = np.random.default_rng(0).uniform([150, 0], [1000, 400], (1800, 2))
+    masses = masses[masses[:, 0] > masses[:, 1] + 125]
+    with (tmp_path / "dense.csv").open("w") as file:
+        file.write("m_c1n2,m_n1\n" + "".join(f"{a!r},{b!r}\n" for a, b in masses.tolist()))
+    truth = np.array(
+        [closed_form_cls(y.tolist(), counts.expected, counts.uncertainty, counts.observed) for y in table.at(masses)]
+    )
+    dense = _excluded(tmp_path, tmp_path / "dense.csv")
+    assert overlap(dense["obs"], truth[:, 0] < 0.05) > 0.91
+    assert overlap(dense["exp"], truth[:, 1] < 0.05) > 0.94
+    published = list(csv.DictReader((data / "signal_and_cls.csv").read_text().splitlines()))
+    said = _excluded(tmp_path, data / "signal_and_cls.csv")
+    for target, column, share in (("obs", "CLs_obs_full", 0.96), ("exp", "CLs_exp_med", 0.92)):
+        full = np.array([float(row[column]) < 0.05 for row in published])
+        assert float((said[target] == full).mean()) >= share
+
+
+def _excluded(workdir: Path, points: Path) -> dict[str, np.ndarray[Any, Any]]:
+    """Whether the scan calls each row of a CSV file excluded, by target."""
+    rows = list(csv.DictReader(idds("predict", "onelbb", "--workdir", workdir, "--points", points).splitlines()))
+    return {t: np.array([float(row[f"{t}_p_excluded"]) > 0.5 for row in rows]) for t in ("obs", "exp")}
