@@ -54,9 +54,9 @@ class Carrier:
         return len(self._running) + len(self._claimed)
 
     @property
-    def unwritten(self) -> bool:
+    def ended_unwritten(self) -> bool:
         """Whether something has ended that is not on record yet."""
-        return bool(self._outcomes or self._reports or self._acks)
+        return bool(self._outcomes or self._reports)
 
     def step(self) -> int:
         """All parts, each with a commit of its own."""

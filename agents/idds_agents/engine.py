@@ -98,30 +98,39 @@ class Engine:
         self._disk_checked = float("-inf")
         self._sealed = store.now()
         self._conducted = float("-inf")
-        self._restless = True
+        self._again = True
 
     def stop(self) -> None:
         """End `run` after the present turn; what runs is found again by the next engine."""
         self._stop.set()
         self._waker.wake()
 
-    def turn(self) -> int:
-        """One round: look at the provider, write all moves in one commit, then act on what is durable."""
+    def turn(self) -> bool:
+        """One round: look at the provider, write all moves in one commit, then act on what is durable.
+
+        What the provider took is written down with whatever comes next, at the latest at the next sweep: a commit of
+        its own would only delay the next result, and a crash finds it by its key.
+
+        Returns
+        -------
+        bool
+            Whether there is more to do at once; otherwise somebody will wake us.
+
+        """
         self.carrier.poll()
-        conduct = (
-            self._restless or self._waker.nudged or self.store.now() - self._conducted > self._settings.sweep_seconds
-        )
+        nudged, self._waker.nudged = self._waker.nudged, False
+        due = self.store.now() - self._conducted > self._settings.sweep_seconds
         with self.store.transaction():
-            moved = self.carrier.collect()
-            if moved or conduct:  # nothing else makes work for the conductor
-                self._waker.nudged, self._conducted = False, self.store.now()
-                moved += self.conductor.step()
-            moved += self.transformer.step()
-            moved += self.carrier.claim()
-        moved += self.carrier.dispatch()
-        moved += self.transformer.start()
-        self._restless = moved > 0
-        return moved
+            ended = self.carrier.collect()
+            if ended or self._again or nudged or due:  # nothing else makes work for the conductor
+                self._conducted = self.store.now()
+                self.conductor.step()
+            decided = self.transformer.step()
+            claimed = self.carrier.claim()
+        self.carrier.dispatch()
+        self.transformer.start()
+        self._again = nudged or self.carrier.ended_unwritten or (decided > 0 and not claimed)
+        return self._again
 
     def run(self, watch: Callable[[LoopRecord], None] = lambda _: None) -> LoopRecord:
         """Turn until the workflow has ended, the engine was stopped, or only a person can help.
@@ -135,15 +144,15 @@ class Engine:
         self.carrier.reap()
         while True:
             self._check_disk()
-            moved = self.turn()
+            again = self.turn()
             loop = self._loop()
             watch(loop)
             if self._stop.is_set() or self._over(loop):
                 break
-            if not moved:
+            if not again:
                 self._sweep()
                 self._waker.wait(self._pause())
-        self.carrier.dispatch()
+        self.carrier.collect()
         self.store.audit.seal()
         return self.store.workflows.loops(self._workflow_id)[0]
 
@@ -155,7 +164,12 @@ class Engine:
         if loop.state in TERMINAL["loop"]:
             return True
         by_engine = loop.state is LoopState.HELD and loop.reason.startswith("E-")
-        return by_engine and loop.wish is not Wish.CANCEL and not self.carrier.in_flight and not self.carrier.unwritten
+        return (
+            by_engine
+            and loop.wish is not Wish.CANCEL
+            and not self.carrier.in_flight
+            and not self.carrier.ended_unwritten
+        )
 
     def _sweep(self) -> None:
         """Housekeeping while nothing moves."""

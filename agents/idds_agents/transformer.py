@@ -36,17 +36,18 @@ def proposal_problem(points: Sequence[Any], n: int, history: History) -> str:
     """Why a proposal cannot be taken; empty when it can. Nothing runs before this has been asked."""
     if len(points) > n:
         return f"it proposed {len(points)} points, asked for {n}"
-    seen = {canonical_json(dict(p.parameters)) for p in history.points}
+    names = history.space.names
+    seen = {tuple(p.parameters[name] for name in names) for p in history.points}
     for i, point in enumerate(points):
         if not isinstance(point, Mapping):
             return f"point {i + 1} is {point!r}"
         wrong = history.space.point_problem(point)
         if wrong:
             return f"point {i + 1} is not in the space: {wrong}"
-        text = canonical_json(point)
-        if text in seen:
-            return f"point {i + 1} was proposed before: {text}"
-        seen.add(text)
+        values = tuple(point[name] for name in names)
+        if values in seen:
+            return f"point {i + 1} was proposed before: {canonical_json(dict(point))}"
+        seen.add(values)
     return ""
 
 
@@ -58,6 +59,7 @@ class Transformer:
         self._catalog = catalog
         self.thinker = thinker
         self._wake = wake
+        self._known: dict[int, History] = {}  # what was asked about last: all of it has ended, so it stays as it is
         self._thinking: dict[int, tuple[int, History, Future[Answer]]] = {}
 
     @property
@@ -75,7 +77,9 @@ class Transformer:
             if last is not None and (last.closed is None or last.verdict):
                 continue
             plan = self._catalog.plan(loop.id)
-            history = self._store.iterations.history(loop.id, plan.loop, plan.seed)
+            known = self._known.get(loop.id)
+            history = self._store.iterations.history(loop.id, plan.loop, plan.seed, known)
+            self._known[loop.id] = history
             future = self.thinker.think(plan.document, history.to_json(), str(plan.bundle), self._wake)
             self._thinking[loop.id] = (last.number if last else 0, history, future)
             started += 1

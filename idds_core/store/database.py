@@ -30,6 +30,18 @@ _TABLES = {
 }
 
 
+def _counters() -> Any:
+    a, b, loop = tables.counter.c, tables.counter_delta.c, sa.bindparam("loop")
+    both = sa.union_all(
+        sa.select(a.name, a.value.label("n")).where(a.loop_id == loop),
+        sa.select(b.name, b.delta.label("n")).where(b.loop_id == loop),
+    ).subquery()
+    return sa.select(both.c.name, sa.func.sum(both.c.n)).group_by(both.c.name)
+
+
+_COUNTERS = _counters()
+
+
 class Database:
     """One SQLite file, opened once.
 
@@ -179,14 +191,8 @@ class Database:
 
     def counters(self, loop_id: int) -> dict[str, int]:
         """Counters of a loop: folded values, deltas not folded yet, and those of the open transaction."""
-        a, b = tables.counter.c, tables.counter_delta.c
-        both = sa.union_all(
-            sa.select(a.name, a.value.label("n")).where(a.loop_id == loop_id),
-            sa.select(b.name, b.delta.label("n")).where(b.loop_id == loop_id),
-        ).subquery()
-        query = sa.select(both.c.name, sa.func.sum(both.c.n)).group_by(both.c.name)
         with self.reading() as connection:
-            found = Counter({name: int(n) for name, n in connection.execute(query)})
+            found = Counter({name: int(n) for name, n in connection.execute(_COUNTERS, {"loop": loop_id})})
         for (loop, name), delta in self._deltas.items():
             if loop == loop_id:
                 found[name] += delta

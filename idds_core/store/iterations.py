@@ -38,7 +38,37 @@ _COLUMNS = [
     )
 ]
 _OF_LOOP = tables.iteration.c.loop_id == sa.bindparam("loop")
-_ALL = sa.select(*_COLUMNS).where(_OF_LOOP).order_by(tables.iteration.c.number)
+_SINCE = (
+    sa.select(*_COLUMNS)
+    .where(_OF_LOOP, tables.iteration.c.number > sa.bindparam("after"))
+    .order_by(tables.iteration.c.number)
+)
+_POINTS = (
+    sa.select(
+        *[tables.point.c[n] for n in ("number", "iteration", "parameters", "state", "observation", "failure_class")]
+    )
+    .where(tables.point.c.loop_id == sa.bindparam("loop"), tables.point.c.number > sa.bindparam("after"))
+    .order_by(tables.point.c.number)
+)
+_CLOSE = (
+    sa.update(tables.iteration)
+    .where(tables.iteration.c.id == sa.bindparam("iteration"))
+    .values(closed=sa.bindparam("now"), elapsed_s=sa.bindparam("elapsed"), core_hours=sa.bindparam("hours"))
+)
+_DECIDE = (
+    sa.update(tables.iteration)
+    .where(
+        tables.iteration.c.id == sa.bindparam("iteration"),
+        tables.iteration.c.verdict.is_(None),
+        tables.iteration.c.closed.is_not(None),
+    )
+    .values(
+        learner_state=sa.bindparam("state"),
+        diagnostics=sa.bindparam("told"),
+        verdict=sa.bindparam("kind"),
+        verdict_reason=sa.bindparam("why"),
+    )
+)
 _NEWEST = sa.select(*_COLUMNS).where(_OF_LOOP).order_by(tables.iteration.c.number.desc()).limit(1)
 _OPEN_POINT = sa.exists().where(
     tables.point.c.loop_id == tables.iteration.c.loop_id,
@@ -71,16 +101,19 @@ class Iterations:
     # ------------------------------------------------------------------ reading
     def last(self, loop_id: int) -> Iteration | None:
         """The newest iteration of a loop."""
-        found = self._read(loop_id, newest=True)
+        found = self._iterations(_NEWEST, loop=loop_id)
         return found[0] if found else None
 
     def all(self, loop_id: int) -> list[Iteration]:
         """All iterations of a loop, in order."""
-        return self._read(loop_id, newest=False)
+        return self._read(loop_id, after=0)
 
-    def _read(self, loop_id: int, *, newest: bool) -> list[Iteration]:
+    def _read(self, loop_id: int, *, after: int) -> list[Iteration]:
+        return self._iterations(_SINCE, loop=loop_id, after=after)
+
+    def _iterations(self, query: Any, **values: int) -> list[Iteration]:
         with self._db.reading() as connection:
-            rows: list[Any] = list(connection.execute(_NEWEST if newest else _ALL, {"loop": loop_id}))
+            rows: list[Any] = list(connection.execute(query, values))
         return [
             Iteration(
                 **{
@@ -94,32 +127,35 @@ class Iterations:
             for r in rows
         ]
 
-    def points(self, loop_id: int) -> tuple[Point, ...]:
-        """All points of a loop, ordered by number."""
-        c = tables.point.c
-        query = (
-            sa.select(c.number, c.iteration, c.parameters, c.state, c.observation, c.failure_class)
-            .where(c.loop_id == loop_id)
-            .order_by(c.number)
-        )
+    def points(self, loop_id: int, after: int = 0) -> tuple[Point, ...]:
+        """Points of a loop with a number above `after`, ordered by number."""
         with self._db.reading() as connection:
-            rows = connection.execute(query).all()
+            rows = connection.execute(_POINTS, {"loop": loop_id, "after": after}).all()
         loads = json.loads
         return tuple(
             Point(r[0], r[1], loads(r[2]), PointState(r[3]), Observation.from_json(loads(r[4])) if r[4] else None, r[5])
             for r in rows
         )
 
-    def history(self, loop_id: int, loop: Loop, seed: int) -> History:
-        """What the learner of a loop may see."""
+    def history(self, loop_id: int, loop: Loop, seed: int, known: History | None = None) -> History:
+        """What the learner of a loop may see.
+
+        Parameters
+        ----------
+        loop_id, loop, seed : whose.
+        known : the history as it stood when all its points had ended; only what came since is read.
+
+        """
+        old_points = known.points if known else ()
+        old_records = known.iterations[:-1] if known else ()  # the last one's decision may have been added since
         with self._db.reading():
-            closed = [i for i in self.all(loop_id) if i.closed is not None]
-            points = self.points(loop_id)
+            closed = [i for i in self._read(loop_id, after=len(old_records)) if i.closed is not None]
+            points = old_points + self.points(loop_id, len(old_points))
         records = tuple(
             IterationRecord(i.number, i.learner_state, i.diagnostics, i.elapsed_s or 0.0, i.core_hours or 0.0)
             for i in closed
         )
-        return History(loop.space, seed, loop.targets, points, records)
+        return History(loop.space, seed, loop.targets, points, old_records + records)
 
     # ------------------------------------------------------------------ writing
     def add(
@@ -169,18 +205,15 @@ class Iterations:
 
     def decide(self, iteration: Iteration, decision: Decision) -> bool:
         """Write what was decided about a closed iteration, once."""
-        row = tables.iteration
+        values = {
+            "iteration": iteration.id,
+            "state": strict_json(decision.state),
+            "told": strict_json(decision.diagnostics),
+            "kind": str(decision.verdict.kind),
+            "why": decision.verdict.reason,
+        }
         with self._db.transaction() as connection:
-            changed = connection.execute(
-                sa.update(row)
-                .where(row.c.id == iteration.id, row.c.verdict.is_(None), row.c.closed.is_not(None))
-                .values(
-                    learner_state=strict_json(decision.state),
-                    diagnostics=strict_json(decision.diagnostics),
-                    verdict=str(decision.verdict.kind),
-                    verdict_reason=decision.verdict.reason,
-                )
-            )
+            changed = connection.execute(_DECIDE, values)
         return changed.rowcount == 1
 
     def close_finished(self, loop_id: int, started: float) -> int:
@@ -191,11 +224,9 @@ class Iterations:
                 return 0
             now = self._db.now()
             used = self._db.counters(loop_id).get("core_ms", 0)
-            connection.execute(
-                sa.update(tables.iteration)
-                .where(tables.iteration.c.id.in_(done))
-                .values(closed=now, elapsed_s=now - started, core_hours=used / 3.6e6)
-            )
+            frozen = {"now": now, "elapsed": now - started, "hours": used / 3.6e6}
+            for iteration in done:
+                connection.execute(_CLOSE, {"iteration": iteration, **frozen})
         return len(done)
 
     def drop_open(self, loop_id: int, reason: str, actor: str) -> int:

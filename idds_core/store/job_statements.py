@@ -19,6 +19,7 @@ __all__ = [
     "CLAIMED",
     "COUNT_ATTEMPT",
     "MINE",
+    "NEXT_READY",
     "OF_JOBS",
     "OTHERS",
     "READY",
@@ -65,6 +66,9 @@ READY = (
     )
     .order_by(_J.id)
     .limit(sa.bindparam("limit"))
+)
+NEXT_READY = sa.select(sa.func.min(_J.not_before)).where(
+    _J.state == sa.literal_column("'ready'"), _J.loop_id.in_(_given("loops"))
 )
 COUNT_ATTEMPT = sa.update(tables.job).where(_J.id.in_(_given("ids"))).values(attempts=_J.attempts + 1)
 CLAIMED = (

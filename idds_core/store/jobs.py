@@ -20,6 +20,7 @@ from idds_core.store.job_statements import (
     CLAIMED,
     COUNT_ATTEMPT,
     MINE,
+    NEXT_READY,
     OF_JOBS,
     OTHERS,
     READY,
@@ -284,10 +285,8 @@ class Jobs:
 
     def next_ready_at(self, loops: Collection[int]) -> float | None:
         """The earliest time at which a ready job of these loops may start."""
-        c = tables.job.c
         with self._db.reading() as connection:
-            query = sa.select(sa.func.min(c.not_before)).where(c.state == JobState.READY, c.loop_id.in_(list(loops)))
-            value = connection.execute(query).scalar()
+            value = connection.execute(NEXT_READY, {"loops": json.dumps(list(loops))}).scalar()
         return None if value is None else float(value)
 
     # ------------------------------------------------------------------ for people
