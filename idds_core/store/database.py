@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
-from collections import Counter
+from collections import Counter, namedtuple
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import exc
@@ -31,7 +32,8 @@ _TABLES = {
 
 
 def _counters() -> Any:
-    a, b, loop = tables.counter.c, tables.counter_delta.c, sa.bindparam("loop")
+    a, b = tables.counter.c, tables.counter_delta.c
+    loop: Any = sa.bindparam("loop")
     both = sa.union_all(
         sa.select(a.name, a.value.label("n")).where(a.loop_id == loop),
         sa.select(b.name, b.delta.label("n")).where(b.loop_id == loop),
@@ -40,6 +42,22 @@ def _counters() -> Any:
 
 
 _COUNTERS = _counters()
+
+
+class _Compiled(NamedTuple):
+    """A statement as the driver wants it: text, names of the places, values that are part of it, type of its rows."""
+
+    text: str
+    names: tuple[str, ...]
+    fixed: dict[str, Any]
+    row: Any
+
+
+@cache
+def _insert_text(table: str, columns: tuple[str, ...]) -> str:
+    """Names are those of our own tables, never of anybody's data."""
+    named = ", ".join(f'"{column}"' for column in columns)
+    return f'INSERT INTO "{table}" ({named}) VALUES ({", ".join("?" * len(columns))})'
 
 
 class Database:
@@ -75,6 +93,7 @@ class Database:
         self._engine = self._make_engine()
         self._connection: sa.Connection | None = None
         self._deltas: Counter[tuple[int, str]] = Counter()
+        self._statements: dict[Any, _Compiled] = {}
 
     # ------------------------------------------------------------------ connection
     def _make_engine(self) -> sa.Engine:
@@ -167,7 +186,7 @@ class Database:
                 yield connection
                 rows = [{"loop_id": i, "name": n, "delta": d} for (i, n), d in self._deltas.items() if d]
                 if rows:
-                    connection.execute(sa.insert(tables.counter_delta), rows)
+                    self.insert(tables.counter_delta, rows)
         except BaseException:
             self.generation += 1  # what was read inside is not so
             raise
@@ -185,14 +204,51 @@ class Database:
         with connection.begin():
             yield connection
 
+    # ------------------------------------------------------------------ hot statements
+    def run(self, statement: sa.Executable, values: Mapping[str, Any] | None = None) -> list[Any]:
+        """Run one of the statements that are asked at each turn; returns its rows, as named tuples.
+
+        The statement is SQLAlchemy's, compiled once; the driver runs it. For a statement of a few microseconds the
+        ordinary way costs several times the work itself. One that writes must stand in a `transaction`.
+        """
+        connection = self.connect()
+        raw: Any = connection.connection.dbapi_connection
+        text, names, fixed, row = self._compiled(statement)
+        given = {**fixed, **values} if values else fixed
+        try:
+            found = raw.execute(text, [given[name] for name in names]).fetchall()
+        except sqlite3.Error as error:
+            raise self.explain(error) or error from error
+        return found if row is None else list(map(row._make, found))
+
+    def insert(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert rows, all with the same columns, in the open transaction."""
+        columns = tuple(rows[0])
+        connection = self.connect()
+        raw: Any = connection.connection.dbapi_connection
+        try:
+            raw.executemany(_insert_text(table.name, columns), [tuple(row.values()) for row in rows])
+        except sqlite3.Error as error:
+            raise self.explain(error) or error from error
+
+    def _compiled(self, statement: sa.Executable) -> _Compiled:
+        known = self._statements.get(statement)
+        if known is None:
+            compiled: Any = statement.compile(dialect=self._engine.dialect)  # type: ignore[attr-defined]
+            fixed = {name: value for name, value in compiled.params.items() if not compiled.binds[name].required}
+            columns = [str(column.key) for column in getattr(statement, "selected_columns", ())]
+            row = namedtuple("Row", columns, rename=True) if columns else None  # noqa: PYI024 - fields known only now
+            known = _Compiled(str(compiled), tuple(compiled.positiontup or ()), fixed, row)
+            self._statements[statement] = known
+        return known
+
     def count(self, loop_id: int, name: str, delta: int) -> None:
         """Add to a counter of a loop, in the open transaction."""
         self._deltas[loop_id, name] += delta
 
     def counters(self, loop_id: int) -> dict[str, int]:
         """Counters of a loop: folded values, deltas not folded yet, and those of the open transaction."""
-        with self.reading() as connection:
-            found = Counter({name: int(n) for name, n in connection.execute(_COUNTERS, {"loop": loop_id})})
+        found = Counter({name: int(n) for name, n in self.run(_COUNTERS, {"loop": loop_id})})
         for (loop, name), delta in self._deltas.items():
             if loop == loop_id:
                 found[name] += delta
@@ -228,15 +284,15 @@ class Database:
             raise IddsError.of("E-STORE-010", f"a {entity} cannot move from {old} to {new}")
         now = self.now()
         text = json.dumps(rows if "reason" in rows[0] else [{**r, "reason": ""} for r in rows])
-        with self.transaction() as connection:
+        with self.transaction():
             statement = _move_statement(entity, new in TERMINAL[entity], columns)
             values = {"rows": text, "old_": old, "new_": new, "now_": now}
-            moved = [row[0] for row in connection.execute(statement, values)]
+            moved = [row[0] for row in self.run(statement, values)]
             if len(moved) < len(rows):
                 kept = set(moved)
                 text = json.dumps([{"id": r["id"], "reason": r.get("reason", "")} for r in rows if r["id"] in kept])
             if moved:
-                connection.execute(
+                self.run(
                     _event_statement(),
                     {"rows": text, "entity_": entity, "old_": old, "new_": new, "actor_": actor, "now_": now},
                 )

@@ -43,11 +43,15 @@ _SINCE = (
     .where(_OF_LOOP, tables.iteration.c.number > sa.bindparam("after"))
     .order_by(tables.iteration.c.number)
 )
+_POINT_COLUMNS = ("number", "iteration", "parameters", "state", "observation", "failure_class")
 _POINTS = (
-    sa.select(
-        *[tables.point.c[n] for n in ("number", "iteration", "parameters", "state", "observation", "failure_class")]
-    )
+    sa.select(*[tables.point.c[name] for name in _POINT_COLUMNS])
     .where(tables.point.c.loop_id == sa.bindparam("loop"), tables.point.c.number > sa.bindparam("after"))
+    .order_by(tables.point.c.number)
+)
+_POINT_IDS = (
+    sa.select(tables.point.c.id)
+    .where(tables.point.c.loop_id == sa.bindparam("loop"), tables.point.c.number >= sa.bindparam("first"))
     .order_by(tables.point.c.number)
 )
 _CLOSE = (
@@ -68,6 +72,7 @@ _DECIDE = (
         verdict=sa.bindparam("kind"),
         verdict_reason=sa.bindparam("why"),
     )
+    .returning(tables.iteration.c.id)
 )
 _NEWEST = sa.select(*_COLUMNS).where(_OF_LOOP).order_by(tables.iteration.c.number.desc()).limit(1)
 _OPEN_POINT = sa.exists().where(
@@ -112,8 +117,7 @@ class Iterations:
         return self._iterations(_SINCE, loop=loop_id, after=after)
 
     def _iterations(self, query: Any, **values: int) -> list[Iteration]:
-        with self._db.reading() as connection:
-            rows: list[Any] = list(connection.execute(query, values))
+        rows = self._db.run(query, values)
         return [
             Iteration(
                 **{
@@ -129,8 +133,7 @@ class Iterations:
 
     def points(self, loop_id: int, after: int = 0) -> tuple[Point, ...]:
         """Points of a loop with a number above `after`, ordered by number."""
-        with self._db.reading() as connection:
-            rows = connection.execute(_POINTS, {"loop": loop_id, "after": after}).all()
+        rows = self._db.run(_POINTS, {"loop": loop_id, "after": after})
         loads = json.loads
         return tuple(
             Point(r[0], r[1], loads(r[2]), PointState(r[3]), Observation.from_json(loads(r[4])) if r[4] else None, r[5])
@@ -163,11 +166,9 @@ class Iterations:
     ) -> None:
         """An iteration with its points and their jobs, in one transaction; the first step's jobs are ready at once."""
         now = self._db.now()
-        with self._db.transaction() as connection:
-            connection.execute(
-                sa.insert(tables.iteration),
-                {"loop_id": loop_id, "number": number, "asked": asked, "proposed": len(points), "created": now},
-            )
+        turn = {"loop_id": loop_id, "number": number, "asked": asked, "proposed": len(points), "created": now}
+        with self._db.transaction():
+            self._db.insert(tables.iteration, [turn])
             rows = [
                 {
                     "loop_id": loop_id,
@@ -182,10 +183,8 @@ class Iterations:
             ]
             if not rows:
                 return
-            connection.execute(sa.insert(tables.point), rows)
-            c = tables.point.c
-            query = sa.select(c.id).where(c.loop_id == loop_id, c.number >= first_number).order_by(c.number)
-            point_ids = connection.execute(query).scalars().all()
+            self._db.insert(tables.point, rows)
+            point_ids = [row.id for row in self._db.run(_POINT_IDS, {"loop": loop_id, "first": first_number})]
             jobs = [
                 {
                     "loop_id": loop_id,
@@ -198,7 +197,7 @@ class Iterations:
                 for point_id in point_ids
                 for no, step in enumerate(loop.body)
             ]
-            connection.execute(sa.insert(tables.job), jobs)
+            self._db.insert(tables.job, jobs)
             self._db.count(loop_id, "points", len(rows))
             self._db.count(loop_id, "jobs", len(jobs))
             self._db.count(loop_id, "iterations", 1)
@@ -212,21 +211,20 @@ class Iterations:
             "kind": str(decision.verdict.kind),
             "why": decision.verdict.reason,
         }
-        with self._db.transaction() as connection:
-            changed = connection.execute(_DECIDE, values)
-        return changed.rowcount == 1
+        with self._db.transaction():
+            return len(self._db.run(_DECIDE, values)) == 1
 
     def close_finished(self, loop_id: int, started: float) -> int:
         """Close the iterations of a loop that have no open point; freeze elapsed time and core hours."""
-        with self._db.transaction() as connection:
-            done = connection.execute(_FINISHED, {"loop": loop_id}).scalars().all()
+        with self._db.transaction():
+            done = [row.id for row in self._db.run(_FINISHED, {"loop": loop_id})]
             if not done:
                 return 0
             now = self._db.now()
             used = self._db.counters(loop_id).get("core_ms", 0)
             frozen = {"now": now, "elapsed": now - started, "hours": used / 3.6e6}
             for iteration in done:
-                connection.execute(_CLOSE, {"iteration": iteration, **frozen})
+                self._db.run(_CLOSE, {"iteration": iteration, **frozen})
         return len(done)
 
     def drop_open(self, loop_id: int, reason: str, actor: str) -> int:

@@ -66,15 +66,15 @@ class Jobs:
 
         """
         now = self._db.now()
-        with self._db.transaction() as connection:
+        with self._db.transaction():
             values = {"now": now, "loops": json.dumps(list(loops)), "limit": limit}
-            wanted = connection.execute(READY, values).scalars().all()
+            wanted = [row.id for row in self._db.run(READY, values)]
             if not wanted:
                 return []
             self._db.move("job", ids(wanted), JobState.READY, JobState.RUNNING, actor=owner)
             chosen = {"ids": json.dumps(wanted)}
-            connection.execute(COUNT_ATTEMPT, chosen)
-            rows: list[Any] = list(connection.execute(CLAIMED, chosen))
+            self._db.run(COUNT_ATTEMPT, chosen)
+            rows = self._db.run(CLAIMED, chosen)
             attempts = [
                 {
                     "job_id": r.id,
@@ -90,7 +90,7 @@ class Jobs:
                 }
                 for r in rows
             ]
-            connection.execute(sa.insert(tables.attempt), attempts)
+            self._db.insert(tables.attempt, attempts)
             for loop_id, count in _counts(r.loop_id for r in rows):
                 self._db.count(loop_id, "attempts", count)
             return self._claims(OF_JOBS, chosen)
@@ -107,10 +107,9 @@ class Jobs:
             return set(connection.execute(sa.select(c.key).where(c.state.in_(_LIVE))).scalars())
 
     def _claims(self, query: Any, values: Mapping[str, Any]) -> list[Claim]:
-        with self._db.reading() as connection:
-            rows: list[Any] = list(connection.execute(query, values))
-            later = sorted({r.point_id for r in rows if r.step_no > 0})
-            upstream = self._upstream(connection, later) if later else {}
+        rows = self._db.run(query, values)
+        later = sorted({r.point_id for r in rows if r.step_no > 0})
+        upstream = self._upstream(later) if later else {}
         n = len(ATTEMPT)
         return [
             Claim(
@@ -130,9 +129,9 @@ class Jobs:
             for r in rows
         ]
 
-    def _upstream(self, connection: sa.Connection, points: list[int]) -> dict[int, list[tuple[int, str, Any]]]:
+    def _upstream(self, points: list[int]) -> dict[int, list[tuple[int, str, Any]]]:
         found: dict[int, list[tuple[int, str, Any]]] = defaultdict(list)
-        for point_id, no, step, text in connection.execute(RESULTS, {"ids": json.dumps(points)}):
+        for point_id, no, step, text in self._db.run(RESULTS, {"ids": json.dumps(points)}):
             found[point_id].append((no, step, json.loads(text)))
         return found
 
@@ -168,7 +167,7 @@ class Jobs:
             late = [o for o in outcomes if o.claim.attempt.id not in moved]
             if late:
                 connection.execute(sa.insert(tables.late_result), [self._late(o) for o in late])
-            self._end_jobs(connection, fresh, actor)
+            self._end_jobs(fresh, actor)
             self._end_points(connection, fresh, actor)
             self._count(fresh)
         return fresh
@@ -180,14 +179,14 @@ class Jobs:
             moved.update(self._db.move("attempt", rows, key[0], key[1], actor=actor, columns=_END_COLUMNS))
         return moved
 
-    def _end_jobs(self, connection: sa.Connection, outcomes: Sequence[Outcome], actor: str) -> None:
+    def _end_jobs(self, outcomes: Sequence[Outcome], actor: str) -> None:
         results = [
             {"job_id": o.claim.job_id, "attempt_id": o.claim.attempt.id, "result": o.result}
             for o in outcomes
             if o.job_state == JobState.DONE
         ]
         if results:
-            connection.execute(sa.insert(tables.result), results)
+            self._db.insert(tables.result, results)
         for key, group in _grouped(outcomes, lambda o: o.job_state):
             columns: tuple[str, ...] = () if key == JobState.DONE else ("user_failures", "infra_failures", "not_before")
             rows = [_job_end(o) for o in group]
@@ -242,8 +241,8 @@ class Jobs:
     # ------------------------------------------------------------------ the conductor's moves
     def release(self, actor: str) -> int:
         """Jobs whose step before is DONE at their point become ready."""
-        with self._db.transaction() as connection:
-            found = connection.execute(RELEASED).scalars().all()
+        with self._db.transaction():
+            found = [row.id for row in self._db.run(RELEASED)]
             return len(self._db.move("job", ids(found), JobState.WAITING, JobState.READY, actor=actor))
 
     def cancel_unstarted(self, loop_id: int, reason: str, actor: str) -> int:
@@ -285,8 +284,7 @@ class Jobs:
 
     def next_ready_at(self, loops: Collection[int]) -> float | None:
         """The earliest time at which a ready job of these loops may start."""
-        with self._db.reading() as connection:
-            value = connection.execute(NEXT_READY, {"loops": json.dumps(list(loops))}).scalar()
+        (value,) = self._db.run(NEXT_READY, {"loops": json.dumps(list(loops))})[0]
         return None if value is None else float(value)
 
     # ------------------------------------------------------------------ for people

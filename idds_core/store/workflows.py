@@ -21,9 +21,10 @@ _WORKFLOW = [
 _LOOP = [tables.loop.c[n] for n in ("id", "workflow_id", "name", "state", "wish", "reason", "created")]
 
 # Statements that are asked at each turn of an engine are built once: building one costs more than running it.
-_LIVE_LOOPS = (
-    sa.select(*_LOOP).where(tables.loop.c.state.in_((LoopState.ACTIVE, LoopState.HELD))).order_by(tables.loop.c.id)
-)
+_LIVE: list[Any] = [sa.literal_column("'active'"), sa.literal_column("'held'")]
+_LIVE_LOOPS = sa.select(*_LOOP).where(tables.loop.c.state.in_(_LIVE)).order_by(tables.loop.c.id)
+_ALL_LOOPS = sa.select(*_LOOP).order_by(tables.loop.c.id)
+_LOOPS_OF = _ALL_LOOPS.where(tables.loop.c.workflow_id == sa.bindparam("workflow"))
 _ONE_LOOP = sa.select(*_LOOP).where(tables.loop.c.id == sa.bindparam("loop"))
 _OPEN_COMMANDS = (
     sa.select(*[tables.command.c[n] for n in ("id", "workflow_id", "verb", "actor")])
@@ -87,10 +88,9 @@ class Workflows:
     # ------------------------------------------------------------------ loops
     def loops(self, workflow_id: int | None = None) -> list[LoopRecord]:
         """Loops of a workflow, or all."""
-        query = sa.select(*_LOOP).order_by(tables.loop.c.id)
-        if workflow_id is not None:
-            query = query.where(tables.loop.c.workflow_id == workflow_id)
-        return self._loops(query)
+        if workflow_id is None:
+            return self._loops(_ALL_LOOPS)
+        return self._loops(_LOOPS_OF, workflow=workflow_id)
 
     def live_loops(self) -> list[LoopRecord]:
         """Loops that are active or held, oldest first."""
@@ -101,8 +101,7 @@ class Workflows:
         return self._loops(_ONE_LOOP, loop=loop_id)[0]
 
     def _loops(self, query: Any, **values: Any) -> list[LoopRecord]:
-        with self._db.reading() as connection:
-            rows: list[Any] = list(connection.execute(query, values))
+        rows = self._db.run(query, values)
         return [LoopRecord(**{**r._asdict(), "state": LoopState(r.state), "wish": Wish(r.wish)}) for r in rows]
 
     def move_loop(self, loop: LoopRecord, state: LoopState, reason: str, actor: str) -> bool:
@@ -135,9 +134,7 @@ class Workflows:
 
     def open_commands(self) -> list[Command]:
         """Commands that have not taken effect, in order."""
-        with self._db.reading() as connection:
-            rows: list[Any] = list(connection.execute(_OPEN_COMMANDS))
-        return [Command(*row) for row in rows]
+        return [Command(*row) for row in self._db.run(_OPEN_COMMANDS)]
 
     def answer(self, command: Command, text: str) -> None:
         """A command has taken effect: an event, and the answer for who asked."""
