@@ -37,7 +37,7 @@ def mount(tmp_path: Path) -> Iterator[Mount]:
     """Mounts a tmpfs with options, or changes the options of the one there is."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mounted = []
+    mounted: list[str] = []
 
     def _mount(options: str) -> Path:
         again = ["-o", f"remount,{options}"] if mounted else ["-o", options]
