@@ -280,6 +280,7 @@ class Capabilities:
 
     slots : jobs that run at once; queue : further jobs worth handing over ahead.
     commands, functions : which payloads it takes.
+    back_off_s : pause before a job lost there for the second time is tried again; it doubles each time, up to a minute.
     finds : whether `find` is reliable; listing_lag_s : how long a job may stay invisible after submission.
     """
 
@@ -288,6 +289,7 @@ class Capabilities:
     memory: int | None = None
     commands: bool = True
     functions: bool = True
+    back_off_s: float = 1.0
     finds: bool = True
     listing_lag_s: float = 0.0
 

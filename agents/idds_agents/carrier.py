@@ -37,7 +37,7 @@ class Carrier:
         self._catalog = catalog
         self._workdir = workdir
         self._settings = settings
-        self._caps = Caps(settings.infra_attempts, settings.output_limit)
+        self._caps = Caps(settings.infra_attempts, settings.output_limit, provider.capabilities.back_off_s)
         self._owner = owner
         self._running: dict[str, Claim] = {}  # handle -> claim
         self._claimed: list[Claim] = []  # intent is on record, the provider has not been asked

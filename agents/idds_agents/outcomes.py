@@ -22,10 +22,11 @@ DISK_FULL = "E-JOB-DISK"
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """Limits of what an attempt may cost: attempts that may end as INFRA, bytes of a result."""
+    """Limits of what an attempt may cost: attempts that may end as INFRA, bytes of a result; the provider's pause."""
 
     infra_attempts: int = 10
     output_limit: int = 1_000_000
+    back_off_s: float = 1.0
 
 
 def outcome_of(claim: Claim, report: JobReport, plan: LoopPlan, now: float, caps: Caps) -> Outcome:
@@ -134,7 +135,8 @@ def failed(
         again = claim.user_failures + 1 < retry.attempts
     wait = 0.0
     if again and counts:
-        wait = min(2.0 ** (claim.infra_failures - 1), _BACK_OFF_MAX_S) if infra and claim.infra_failures else retry.wait
+        pause = caps.back_off_s * 2.0 ** (claim.infra_failures - 1) if claim.infra_failures else 0.0
+        wait = min(pause, _BACK_OFF_MAX_S) if infra else retry.wait
     usage = {"usage": report.usage, "node": report.node} if report else {}
     return Outcome(
         claim,

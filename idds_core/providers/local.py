@@ -33,6 +33,8 @@ __all__ = ["LocalProvider"]
 _CHUNK = 1 << 18
 _AHEAD = 64
 _FAST = 0.005
+#: a worker that was killed is replaced at once, and nobody else has to recover
+_BACK_OFF_S = 0.05
 
 
 def _nothing() -> None:
@@ -93,7 +95,7 @@ class LocalProvider:
     def capabilities(self) -> Capabilities:
         """While jobs are fast a deep queue keeps the workers busy; else one job for each slot is waiting."""
         ahead = _AHEAD if self._loop.pool.recent < _FAST else 1
-        return Capabilities(slots=self.slots, queue=ahead * self.slots)
+        return Capabilities(slots=self.slots, queue=ahead * self.slots, back_off_s=_BACK_OFF_S)
 
     # ------------------------------------------------------------------ port
     def submit(self, specs: Sequence[JobSpec]) -> Sequence[Submission]:

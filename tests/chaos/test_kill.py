@@ -112,7 +112,7 @@ def test_a_scan_whose_workers_alone_are_killed_ends_the_same(tmp_path: Path, und
     killed = 0
     while process.poll() is None:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=rng.uniform(0.05, 0.3))
+            process.wait(timeout=rng.uniform(0.2, 1.0))  # the learner alone needs half a second to start
         victims = descendants(process.pid)
         if victims and killed < OTHERS:
             with contextlib.suppress(ProcessLookupError):

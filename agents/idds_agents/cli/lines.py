@@ -42,7 +42,7 @@ class LineDisplay:
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
         self._iterations = 0
-        self._failed = 0
+        self._told: set[int] = set()  # ids, not a count: attempts end in any order
         self._loop: LoopRecord | None = None
         self._path = ""
 
@@ -55,12 +55,12 @@ class LineDisplay:
 
     def show(self, snapshot: Snapshot) -> None:
         """See :class:`~idds_agents.cli.watching.Display`."""
-        new = snapshot.failed[self._failed :]
+        new = [a for a in snapshot.failed if a.id not in self._told]
         for attempt in new[:_MOST]:
             self._say(_failure(attempt))
         if len(new) > _MOST:
             self._say(f"failed: {len(new) - _MOST} more; 'idds-core logs {self._path}' has them all")
-        self._failed = len(snapshot.failed)
+        self._told.update(a.id for a in new)
         for iteration in snapshot.decided[self._iterations :]:
             self._say(_iteration(iteration, snapshot))
         self._iterations = len(snapshot.decided)
