@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from idds_core.history import Observation, canonical_json
-from idds_core.model import Step
+from idds_core.model import Loop, Step
+from idds_core.partition import goes_on
 from idds_core.ports import Command, Function, Payload
 
-__all__ = ["BindingError", "bind", "observe", "placeholders"]
+__all__ = ["BindingError", "Given", "bind", "joined", "observe", "placeholders"]
 
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)?)\}")
 
@@ -20,29 +22,74 @@ class BindingError(ValueError):
     """An argument or a placeholder stands for nothing, or a result is no observation."""
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The result of a finished job, and which job it was."""
+
+    step: str
+    result: Mapping[str, Any]
+    variant: str = ""
+    chunk: int = 0
+
+
 def _outputs(result: Mapping[str, Any]) -> dict[str, Any]:
     """Named outputs of a step: its values, and its files as ``{"$file": path}``."""
     files = {name: {"$file": file["path"]} for name, file in result.get("files", {}).items()}
     return {**result.get("values", {}), **files}
 
 
+def joined(
+    body: Sequence[Step | Loop], step: Step | Loop, upstream: Sequence[Given], variant: str, chunk: int
+) -> list[tuple[str, dict[str, Any]]]:
+    """(step name, outputs) of each step before, as a job sees them: its own variant and chunk of those that are cut
+    like its own step, else lists by chunk and mappings by variant.
+    """
+    steps = {e.name: e for e in body}
+    groups: dict[str, list[Given]] = {}
+    for given in upstream:
+        groups.setdefault(given.step, []).append(given)
+    found = []
+    for name, all_of_it in groups.items():
+        before = steps.get(name)  # None: a step outside of this loop, which has one job
+        same = before is not None and goes_on(before, step)
+        listed = isinstance(before, Step) and before.split != 1 and not same
+        seen = [g for g in all_of_it if not same or g.chunk == chunk]
+        if variant and any(g.variant for g in seen):
+            seen = [g for g in seen if g.variant == variant]
+        names = {v: None for g in seen if (v := g.variant)} if not variant else {}
+        if names:
+            by_variant = {v: _listed([g for g in seen if g.variant == v], listed) for v in names}
+            outputs = {o: {v: given[o] for v, given in by_variant.items() if o in given} for o in _keys(by_variant)}
+        else:
+            outputs = _listed(seen, listed)
+        found.append((name, outputs))
+    return found
+
+
+def _keys(given: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(key for outputs in given.values() for key in outputs))
+
+
+def _listed(given: Sequence[Given], listed: bool) -> dict[str, Any]:
+    """Outputs of one job, or lists of those of several, in the order of chunks."""
+    every = [_outputs(g.result) for g in sorted(given, key=lambda g: g.chunk)]
+    if not listed:
+        return every[0] if every else {}
+    return {name: [o[name] for o in every if name in o] for name in dict.fromkeys(n for o in every for n in o)}
+
+
 def bind(
-    step: Step,
-    values: Mapping[str, Any],
-    upstream: Sequence[tuple[str, Mapping[str, Any]]],
-    bundle: str,
-    seed: int,
+    step: Step, values: Mapping[str, Any], outputs: Sequence[tuple[str, Mapping[str, Any]]], bundle: str, seed: int
 ) -> Payload:
     """The payload of a step at a point.
 
     Parameters
     ----------
     values : parameters of the definition and of the point.
-    upstream : (step name, result) of the steps before it, in order.
+    outputs : (step name, outputs) of the steps before it, in order, as :func:`joined` gives them.
     bundle : absolute path of the source bundle.
 
     """
-    outputs = [(name, _outputs(result)) for name, result in upstream]
     if step.function is not None:
         arguments = _arguments(step, values, outputs)
         return Function(step.function, bundle, arguments, step.context)
@@ -82,6 +129,7 @@ def _command(
     seed: int,
 ) -> Command:
     known: dict[str, Any] = {"seed": seed, "bundle": bundle, **values}
+    known.update({f"{name}.share": share for name, share in values.get("shares", {}).items()})
     for name, given in outputs:
         known.update({f"{name}.{key}": value for key, value in given.items()})
 
@@ -92,7 +140,14 @@ def _command(
             raise BindingError(f"placeholder {match[0]} of {step.name} stands for nothing")
         return _text(known[match[1]])
 
-    argv = [_PLACEHOLDER.sub(text, token) for token in step.run or ()]
+    argv: list[str] = []
+    for token in step.run or ():
+        whole = _PLACEHOLDER.fullmatch(token)
+        value = known.get(whole[1]) if whole and whole[1] else None
+        if isinstance(value, list):  # a list that stands alone is as many arguments, as a shell's * is
+            argv += [_text(item) for item in value]
+        else:
+            argv.append(_PLACEHOLDER.sub(text, token))
     if argv and argv[0].startswith("./"):
         argv[0] = f"{bundle}/{argv[0][2:]}"
     return Command(tuple(argv), dict(step.outputs), step.result)
@@ -103,7 +158,14 @@ def _text(value: Any) -> str:
     if isinstance(value, Mapping) and "$file" in value:
         return str(value["$file"])
     plain = isinstance(value, (str, int, float)) and not isinstance(value, bool)
-    return str(value) if plain else canonical_json(value)
+    return str(value) if plain else canonical_json(_paths(value))
+
+
+def _paths(value: Any) -> Any:
+    """The value with the path of each file in its place."""
+    if isinstance(value, Mapping):
+        return str(value["$file"]) if "$file" in value else {k: _paths(v) for k, v in value.items()}
+    return [_paths(item) for item in value] if isinstance(value, list) else value
 
 
 def placeholders(step: Step) -> list[str]:

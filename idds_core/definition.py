@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,10 +13,10 @@ from typing import Any
 from idds_core.document import plain, shape_problems, workflow_of
 from idds_core.errors import DefinitionError, IddsError, Problem
 from idds_core.history import canonical_json
-from idds_core.model import Loop, Workflow
+from idds_core.model import Loop, Step, Workflow
 from idds_core.plugins import CONDITIONS, LEARNERS, build, describe
 from idds_core.space import Space
-from idds_core.step_problems import body_problems, name_problems, reserved_problems
+from idds_core.step_problems import body_problems, name_problems, parameters_of, reserved_problems
 
 __all__ = ["Definition", "validate"]
 
@@ -58,8 +58,27 @@ class Definition:
         return json.dumps(self.document, separators=(",", ":"), allow_nan=False)
 
     def loop(self, name: str) -> Loop:
-        """The loop of that name."""
-        return next(loop for loop in self.workflow.loops if loop.name == name)
+        """The loop of that name in the store: ``scan``, ``outer/it/3/p/7/inner``, or "" for the hidden one."""
+        return self._down(name)[0]
+
+    def document_of(self, name: str) -> Mapping[str, Any]:
+        """The document of the loop of that name in the store; the hidden one has none."""
+        return self._down(name)[1]
+
+    def _down(self, name: str) -> tuple[Loop, Mapping[str, Any]]:
+        if not name:
+            root = self.workflow.root
+            assert root is not None
+            return root, {}
+        found: Loop | Workflow = self.workflow
+        document: Mapping[str, Any] = self.document
+        for own in re.split(r"/it/\d+/p/\d+/", name):
+            place = next(i for i, e in enumerate(found.body) if e.name == own)
+            element, document = found.body[place], document["body"][place]
+            assert isinstance(element, Loop)
+            found = element
+        assert isinstance(found, Loop)
+        return found, document
 
 
 def validate(given: Loop | Workflow) -> Definition:
@@ -76,20 +95,25 @@ def validate(given: Loop | Workflow) -> Definition:
             "E-DEF-002", f"{type(given).__name__} is no definition", f"{given!r}"[:80], fix="Give a Loop or a Workflow."
         )
     workflow = Workflow.of(given)
-    loops = workflow.loops if isinstance(workflow.loops, (list, tuple)) else ()
     problems = name_problems("the workflow", workflow.name, "name")
-    if len(loops) != 1 or not all(isinstance(loop, Loop) for loop in loops):
+    body = workflow.body if isinstance(workflow.body, (list, tuple)) else ()
+    if not body or not all(isinstance(e, (Loop, Step)) for e in body):
         problems.append(
             Problem(
                 "E-DEF-002",
-                f"the workflow has {len(loops)} loops",
-                "exactly one is supported",
-                "loops",
-                "Give exactly one Loop.",
+                f"the workflow has {'something that is no step or loop' if body else 'no steps'}",
+                f"{workflow.body!r}"[:80],
+                "body",
+                "Give body=chain(a_step, a_loop, ...).",
             )
         )
-    documents = [_loop_document(loop, problems) for loop in loops if isinstance(loop, Loop)]
-    document = {"protocol": 1, "name": workflow.name, "loops": documents}
+        raise DefinitionError.all(problems)
+    parameters = workflow.parameters if isinstance(workflow.parameters, Mapping) else {}
+    problems += _parameter_problems(workflow.parameters, Space(), "")
+    if workflow.root is not None:
+        problems += body_problems(body, set(parameters), (), "body")
+    documents = _body_documents(body, "body", tuple(parameters), (), problems)
+    document = {"protocol": 1, "name": workflow.name, "body": documents, "parameters": plain(workflow.parameters)}
     problems += _uncovered(shape_problems(document), problems)
     if problems:
         raise DefinitionError.all(dict.fromkeys(problems))
@@ -98,9 +122,7 @@ def validate(given: Loop | Workflow) -> Definition:
 
 def _normal(document: Mapping[str, Any]) -> dict[str, Any]:
     """The document with each number in its field's type: 400 and 400.0 are the same definition."""
-    read = workflow_of(document)
-    loops = [{**plain(loop), "learner": loop.learner, "until": loop.until} for loop in read.loops]
-    normal: dict[str, Any] = json.loads(json.dumps({**document, "loops": loops}, allow_nan=False))
+    normal: dict[str, Any] = json.loads(json.dumps({**document, **plain(workflow_of(document))}, allow_nan=False))
     return normal
 
 
@@ -115,9 +137,25 @@ def _within(place: str, other: str) -> bool:
 
 
 # ---------------------------------------------------------------------- the loop
-def _loop_document(loop: Loop, problems: list[Problem]) -> dict[str, Any]:
+def _body_documents(
+    body: Sequence[Any], where: str, outer: tuple[str, ...], before: tuple[Step | Loop, ...], problems: list[Problem]
+) -> list[Any]:
+    """The elements as documents; `outer` values and elements `before` are what loops among them see from outside."""
+    documents = []
+    for element in body:
+        if isinstance(element, Loop):
+            documents.append(_loop_document(element, f"{where}.{element.name}", outer, before, problems))
+        else:
+            documents.append(plain(element))
+        if isinstance(element, (Step, Loop)):
+            before = (*before, element)
+    return documents
+
+
+def _loop_document(
+    loop: Loop, where: str, outer: tuple[str, ...], before: tuple[Step | Loop, ...], problems: list[Problem]
+) -> dict[str, Any]:
     """The loop as a document; what is wrong with it is added to `problems`."""
-    where = f"loops.{loop.name}"
     problems += name_problems("the loop", loop.name, f"{where}.name")
     if isinstance(loop.space, Space):
         problems += [dataclasses.replace(p, where=f"{where}.{p.where}") for p in loop.space.problems()]
@@ -141,11 +179,21 @@ def _loop_document(loop: Loop, problems: list[Problem]) -> dict[str, Any]:
     targets = [targets] if isinstance(targets, str) else targets
     problems += _target_problems(targets, learner is not None, f"{where}.targets")
     problems += _count_problems(loop, where)
-    problems += _parameter_problems(loop, where)
+    problems += _parameter_problems(loop.parameters, loop.space, where)
     problems += reserved_problems(loop, where)
-    problems += body_problems(loop, where)
+    own = parameters_of(loop)
+    problems += _hidden_problems(own, outer, where)
+    problems += body_problems(loop.body, {*own, *outer}, before, f"{where}.body", observed=True)
+    elements = loop.body if isinstance(loop.body, (list, tuple)) else ()
     return {
-        **plain(loop),
+        **{
+            f.name: plain(getattr(loop, f.name))
+            for f in dataclasses.fields(loop)
+            if f.name not in ("body", "learner", "until")
+        },
+        "body": _body_documents(elements, f"{where}.body", (*outer, *own), before, problems)
+        if elements
+        else plain(loop.body),
         "learner": _described(loop.learner, LEARNERS, learner, f"{where}.learner", problems),
         "until": _described(loop.until, CONDITIONS, condition, f"{where}.until", problems),
         "targets": list(targets) if isinstance(targets, (list, tuple)) else targets,
@@ -232,17 +280,28 @@ def _count_problems(loop: Loop, where: str) -> Iterator[Problem]:
         yield Problem("E-DEF-007", f"unknown mode {loop.mode!r}", where=f"{where}.mode", fix="Use 'batch'.")
 
 
-def _parameter_problems(loop: Loop, where: str) -> Iterator[Problem]:
-    if not isinstance(loop.parameters, Mapping):
+def _hidden_problems(own: Iterable[str], outer: Iterable[str], where: str) -> Iterator[Problem]:
+    for name in sorted(set(own) & set(outer)):
+        yield Problem(
+            "E-DEF-016",
+            f"{name} is a parameter of a loop and of what is around it",
+            where=f"{where}.space.{name}",
+            fix="Rename one of them.",
+        )
+
+
+def _parameter_problems(parameters: Any, space: Any, where: str) -> Iterator[Problem]:
+    where = f"{where}.parameters".lstrip(".")
+    if not isinstance(parameters, Mapping):
         yield Problem(
             "E-DEF-008",
             "the parameters are no dictionary",
-            f"{loop.parameters!r}"[:80],
-            f"{where}.parameters",
+            f"{parameters!r}"[:80],
+            where,
             "Give name and value of each.",
         )
         return
-    for name, value in loop.parameters.items():
+    for name, value in parameters.items():
         try:
             if not isinstance(name, str):
                 raise TypeError(f"its name is {name!r}")
@@ -252,13 +311,13 @@ def _parameter_problems(loop: Loop, where: str) -> Iterator[Problem]:
                 "E-DEF-008",
                 f"parameter {name} is no JSON value",
                 str(error),
-                f"{where}.parameters.{name}",
+                f"{where}.{name}",
                 "Use finite numbers, strings, lists.",
             )
-        if isinstance(loop.space, Space) and name in loop.space.parameters:
+        if isinstance(space, Space) and name in space.parameters:
             yield Problem(
                 "E-DEF-009",
                 f"{name} is a parameter of the definition and of the space",
-                where=f"{where}.parameters.{name}",
+                where=f"{where}.{name}",
                 fix="Rename one of them.",
             )

@@ -9,7 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from idds_core.errors import Problem
-from idds_core.model import FunctionStep, Step, Workflow
+from idds_core.model import FunctionStep, Loop, Step, Workflow
 from idds_core.parameters import KINDS
 from idds_core.space import Space
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["PROTOCOL", "plain", "shape_problems", "workflow_of"]
 
 PROTOCOL = 1
+_OF_LOOPS = {"space", "learner", "until", "body"}
 _FIX = "Give what the field takes; a misspelt name is refused."
 
 
@@ -89,6 +90,11 @@ def _problem(loc: Sequence[str | int], message: str, document: Mapping[str, Any]
     parts = list(loc)
     for i, part in enumerate(parts):
         before = parts[max(0, i - 3) : i]
+        if before[-2:-1] == ["body"]:  # which of the two it was read as
+            looks = Loop if isinstance(here, Mapping) and _OF_LOOPS & set(here) else Step
+            if part != looks.__name__:
+                return None
+            continue
         if before[:2] == ["space", "parameters"] and len(before) == 3:  # the kind that was tried
             kind = here.get("kind") if isinstance(here, Mapping) else None
             if kind in KINDS and part != KINDS[kind].__name__:

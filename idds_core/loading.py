@@ -80,7 +80,7 @@ def source_folder(path: str | Path) -> Path:
 def _definitions(module: types.ModuleType) -> list[Loop | Workflow]:
     """What the module defines, each once; the loops of a workflow are not counted beside it."""
     found = {id(v): v for v in vars(module).values() if isinstance(v, (Loop, Workflow))}
-    inside = {id(loop) for w in found.values() if isinstance(w, Workflow) for loop in w.loops}
+    inside = {id(loop) for w in found.values() if isinstance(w, Workflow) for _, loop in w.elements()}
     return [value for key, value in found.items() if key not in inside]
 
 
@@ -209,14 +209,19 @@ def _hints(define: Callable[..., Any], signature: inspect.Signature) -> dict[str
 
 def _with_parameters(definition: Loop | Workflow, values: dict[str, Any]) -> Loop | Workflow:
     if isinstance(definition, Workflow):
-        return replace(definition, loops=tuple(_with_loop_parameters(loop, values) for loop in definition.loops))
-    return _with_loop_parameters(definition, values)
+        if not isinstance(definition.body, (list, tuple)) or not isinstance(definition.parameters, Mapping):
+            return definition  # the validation says so
+        own = {name: value for name, value in values.items() if name not in _names_inside(definition)}
+        return replace(definition, parameters={**own, **definition.parameters})
+    if not isinstance(definition.parameters, Mapping):
+        return definition  # the validation says so
+    return replace(definition, parameters={**values, **definition.parameters})
 
 
-def _with_loop_parameters(loop: Loop, values: dict[str, Any]) -> Loop:
-    if not (isinstance(loop, Loop) and isinstance(loop.parameters, Mapping)):
-        return loop  # the validation says so
-    return replace(loop, parameters={**values, **loop.parameters})
+def _names_inside(workflow: Workflow) -> set[str]:
+    """Parameters that loops of the workflow give themselves: theirs win."""
+    loops = [e for _, e in workflow.elements() if isinstance(e, Loop)]
+    return {name for loop in loops if isinstance(loop.parameters, Mapping) for name in loop.parameters}
 
 
 def _read(name: str, text: str, annotation: Any, file: Path) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
@@ -135,6 +135,13 @@ class Step:
     outputs : name -> file name that the command leaves in its folder.
     result : name of a JSON file with values that the command leaves in its folder.
     provider : names of providers that may run it, "a | b"; None is any.
+    split : number of chunks at each point, or their size: "10000 events" cuts the parameter ``events`` into chunks of
+        at most 10000. A job sees ``chunk``, ``chunks``, and of a size also ``first_events`` and its own ``events``.
+        A later step of the same split goes on chunk by chunk; any other sees the list of all of them.
+    foreach : names of variants (systematics); a job sees ``variant``. A later step that names them too goes on variant
+        by variant; any other sees a mapping from variant to output.
+    merge : join the chunks of each variant of the step before.
+    accept : share of the quanta (events, or chunks) of each variant that suffices when jobs fail for good.
 
     """
 
@@ -151,6 +158,14 @@ class Step:
     provider: str | None = None
     requires: Requirements = field(default_factory=Requirements)
     retry: Retry = field(default_factory=Retry)
+    split: int | str = 1
+    foreach: tuple[str, ...] = ()
+    merge: bool = False
+    accept: float = 1.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.foreach, list):
+            object.__setattr__(self, "foreach", tuple(self.foreach))
 
 
 @dataclass(frozen=True)
@@ -193,6 +208,10 @@ def step(
     provider: str | None = ...,
     requires: Requirements = ...,
     retry: Retry = ...,
+    split: int | str = ...,
+    foreach: Iterable[str] = ...,
+    merge: bool = ...,
+    accept: float = ...,
 ) -> Callable[[Callable[..., Any]], FunctionStep]: ...
 def step(target: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Make a step of a function; used as ``@step`` or ``@step(requires=..., retry=...)``.
@@ -215,6 +234,10 @@ def command(
     provider: str | None = None,
     requires: Requirements | None = None,
     retry: Retry | None = None,
+    split: int | str = 1,
+    foreach: Iterable[str] = (),
+    merge: bool = False,
+    accept: float = 1.0,
 ) -> Step:
     """A step that runs a command line, split like a shell does but never given to one.
 
@@ -232,12 +255,16 @@ def command(
         provider=provider,
         requires=requires or Requirements(),
         retry=retry or Retry(),
+        split=split,
+        foreach=tuple(foreach),
+        merge=merge,
+        accept=accept,
     )
 
 
-def chain(*steps: Step) -> tuple[Step, ...]:
-    """Steps run one after the other at each point; each sees the outputs of all before it."""
-    return steps
+def chain(*elements: Step | Loop) -> tuple[Step | Loop, ...]:
+    """Steps, and loops, run one after the other; each sees the outputs of all before it."""
+    return elements
 
 
 @dataclass(frozen=True)
@@ -248,7 +275,7 @@ class Loop:
     ----------
     name : str
     space : Space
-    body : steps, as given by :func:`chain`.
+    body : steps, as given by :func:`chain`; also loops, which then run once at each point of this one.
     learner : a learner (a frozen dataclass), or its JSON description.
     until : a condition (they combine with ``&``, ``|``, ``~``), or its JSON description.
     batch, first : number of points of an iteration, and of the first one.
@@ -261,7 +288,7 @@ class Loop:
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     name: str
     space: Space
-    body: tuple[Step, ...]
+    body: tuple[Step | Loop, ...]
     learner: Any
     until: Any
     batch: int = 8
@@ -281,13 +308,51 @@ class Loop:
 
 @dataclass(frozen=True)
 class Workflow:
-    """The top-level entity: a scientific objective, as a graph of loops."""
+    """The top-level entity: a scientific objective, as steps and loops one after the other.
+
+    Attributes
+    ----------
+    name : str
+    body : steps and loops, as given by :func:`chain`. A step outside of all loops runs once; what is before a loop is
+        seen inside it by name; after it there is ``{name.result}``, a JSON file of what the loop has found.
+    parameters : values of the definition, seen by all steps of all loops.
+
+    """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     name: str
-    loops: tuple[Loop, ...]
+    body: tuple[Step | Loop, ...]
+    parameters: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, definition: Loop | Workflow) -> Workflow:
         """The workflow itself, or one around a single loop, named as the loop."""
         return cls(definition.name, (definition,)) if isinstance(definition, Loop) else definition
+
+    @property
+    def loops(self) -> tuple[Loop, ...]:
+        """The loops that are not inside another."""
+        return tuple(e for e in self.body if isinstance(e, Loop))
+
+    @property
+    def root(self) -> Loop | None:
+        """The hidden loop of one iteration and one point that runs the body; None when the body is a single loop."""
+        if len(self.body) == 1 and isinstance(self.body[0], Loop):
+            return None
+        return Loop("", Space(), self.body, None, None, batch=1, first=1, parameters=self.parameters)
+
+    def elements(self) -> Iterator[tuple[str, Step | Loop]]:
+        """(place, element) of all steps and loops, at any depth; a place is ``body.scan.body.generate``."""
+        yield from _elements(self.body, "body")
+
+    def steps(self) -> Iterator[tuple[str, Step]]:
+        """(place, step) of all steps, at any depth."""
+        yield from ((place, e) for place, e in self.elements() if isinstance(e, Step))
+
+
+def _elements(body: tuple[Step | Loop, ...], where: str) -> Iterator[tuple[str, Step | Loop]]:
+    for element in body if isinstance(body, (list, tuple)) else ():
+        place = f"{where}.{getattr(element, 'name', '')}"
+        yield place, element
+        if isinstance(element, Loop):
+            yield from _elements(element.body, f"{place}.body")

@@ -8,15 +8,18 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from idds_core.binding import placeholders
 from idds_core.errors import Problem, did_you_mean
+from idds_core.fan_problems import fan_problems
 from idds_core.model import FunctionStep, Loop, Requirements, Retry, Step
+from idds_core.partition import is_wide
 from idds_core.space import Space
 
-__all__ = ["body_problems", "name_problems", "reserved_problems"]
+__all__ = ["body_problems", "name_problems", "parameters_of", "reserved_problems"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 _OUTPUT = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,79}")
 _RESERVED = ("it", "p", "job", "a")
 _OURS = ("seed", "bundle")  # placeholders of every command
+_CUT = ("variant", "chunk", "chunks", "shares")  # of jobs of a body that is cut
 
 
 def name_problems(what: str, name: object, where: str) -> list[Problem]:
@@ -37,9 +40,13 @@ def name_problems(what: str, name: object, where: str) -> list[Problem]:
 
 def reserved_problems(loop: Loop, where: str) -> Iterator[Problem]:
     """Parameters with a name that means something else to a step."""
-    commands = any(isinstance(s, Step) and s.run is not None for s in _steps(loop))
-    taken = ("ctx", *_OURS) if commands else ("ctx",)
-    for name in sorted(_parameters(loop) & set(taken)):
+    steps = [s for s in (loop.body if isinstance(loop.body, (list, tuple)) else ()) if isinstance(s, Step)]
+    taken = {"ctx"}
+    if any(s.run is not None for s in steps):
+        taken |= set(_OURS)
+    if is_wide(steps):
+        taken |= set(_CUT)
+    for name in sorted(set(parameters_of(loop)) & taken):
         yield Problem(
             "E-DEF-015",
             f"a parameter is named {name}",
@@ -49,48 +56,67 @@ def reserved_problems(loop: Loop, where: str) -> Iterator[Problem]:
         )
 
 
-def _steps(loop: Loop) -> Sequence[object]:
-    return loop.body if isinstance(loop.body, (list, tuple)) else ()
-
-
-def _parameters(loop: Loop) -> set[str]:
+def parameters_of(loop: Loop) -> tuple[str, ...]:
     """Names of the parameters of the point and of the definition."""
     space = loop.space.parameters if isinstance(loop.space, Space) else {}
     given = loop.parameters if isinstance(loop.parameters, Mapping) else {}
-    return {name for name in (*space, *given) if isinstance(name, str)}
+    return tuple(name for name in (*space, *given) if isinstance(name, str))
 
 
-def body_problems(loop: Loop, where: str) -> Iterator[Problem]:
-    """Everything that is wrong with the steps, alone and in their order."""
-    if not _steps(loop):
-        why = "" if isinstance(loop.body, (list, tuple)) else f"{loop.body!r}"[:80]
-        yield Problem("E-STEP-001", "the loop has no steps", why, f"{where}.body", "Give body=chain(a_step, ...).")
-    seen: list[Step] = []
-    for i, step in enumerate(_steps(loop)):
-        if not isinstance(step, Step):
+def body_problems(
+    body: object, known: set[str], before: Sequence[Step | Loop], where: str, *, observed: bool = False
+) -> Iterator[Problem]:
+    """Everything that is wrong with the steps, alone and in their order.
+
+    Parameters
+    ----------
+    known : names of the parameters that they see.
+    before : steps and loops outside of this body whose outputs they see.
+    observed : whether the last one must give an observation.
+
+    """
+    elements = body if isinstance(body, (list, tuple)) else ()
+    if not elements:
+        why = "" if isinstance(body, (list, tuple)) else f"{body!r}"[:80]
+        yield Problem("E-STEP-001", "the loop has no steps", why, where, "Give body=chain(a_step, ...).")
+    seen: list[Step | Loop] = []
+    for i, step in enumerate(elements):
+        if not isinstance(step, (Step, Loop)):
             yield Problem(
                 "E-STEP-002",
                 f"{getattr(step, '__name__', repr(step))[:80]} is no step",
-                where=f"{where}.body[{i}]",
+                where=f"{where}[{i}]",
                 fix="Decorate the function with @step or use command().",
             )
             continue
-        place = f"{where}.body.{step.name}"
+        place = f"{where}.{step.name}"
         if step.name in [s.name for s in seen]:
             yield Problem("E-STEP-003", f"two steps are named {step.name}", where=place, fix="Rename one.")
-        yield from name_problems("a step", step.name, f"{place}.name")
-        yield from _payload_problems(step, place)
-        yield from _output_problems(step, place)
-        yield from _need_problems(step, place)
-        yield from _binding_problems(step, loop, seen, place)
+        if isinstance(step, Step):
+            yield from name_problems("a step", step.name, f"{place}.name")
+            yield from _payload_problems(step, place)
+            yield from _output_problems(step, place)
+            yield from _need_problems(step, place)
+            yield from _binding_problems(step, known, [*before, *seen], place)
+            yield from fan_problems(step, known, seen, place)
         seen.append(step)
-    if seen and seen[-1].run is not None and seen[-1].result is None:
+    if observed and seen:
+        yield from _observation_problems(seen[-1], where)
+
+
+def _observation_problems(last: Step | Loop, where: str) -> Iterator[Problem]:
+    """The last step gives the observation: one job, with values."""
+    why, fix, field = "", "", ""
+    if isinstance(last, Loop):
+        why, fix = "it is a loop", "Add a step after it that takes its result."
+    elif last.run is not None and last.result is None:
+        why, field = "a command's values come from its result file", ".result"
+        fix = 'Let it write a JSON file and name it: result="limits.json".'
+    elif last.split != 1 or last.foreach:
+        why, fix = "it has several jobs", "Add a step after it that takes the results of all of them."
+    if why:
         yield Problem(
-            "E-STEP-009",
-            f"the last step {seen[-1].name} gives no observation",
-            "a command's values come from its result file",
-            f"{where}.body.{seen[-1].name}.result",
-            'Let it write a JSON file and name it: result="limits.json".',
+            "E-STEP-009", f"the last step {last.name} gives no observation", why, f"{where}.{last.name}{field}", fix
         )
 
 
@@ -204,18 +230,21 @@ def _positive(value: object) -> bool:
 
 
 # ---------------------------------------------------------------------- names
-def _binding_problems(step: Step, loop: Loop, before: list[Step], where: str) -> Iterator[Problem]:
+def _binding_problems(step: Step, parameters: set[str], before: list[Step | Loop], where: str) -> Iterator[Problem]:
     """Names that certainly stand for nothing; values that steps return are only known when they have run."""
-    known = _parameters(loop)
-    returning = {s.name for s in before if s.result or (s.function is not None and not s.returns_file)}
+    known = parameters | set(_CUT) | {f"first_{name}" for name in parameters}
+    cut = known - parameters
+    returning = {
+        s.name for s in before if isinstance(s, Step) and (s.result or (s.function is not None and not s.returns_file))
+    }
     if isinstance(step.run, (list, tuple)):
-        known |= {f"{s.name}.{key}" for s in before for key in _known_outputs(s)} | set(_OURS)
+        known |= {f"{s.name}.{key}" for s in before for key in (*_known_outputs(s), "share")} | set(_OURS)
         for name in placeholders(step):
             if name not in known and name.partition(".")[0] not in returning:
                 yield Problem(
                     "E-STEP-010",
                     f"placeholder {{{name}}} of step {step.name} stands for nothing",
-                    f"there are {', '.join(sorted(known))}",
+                    f"there are {', '.join(sorted(known - cut))}",
                     f"{where}.run",
                     did_you_mean(name, known) or "Use one of them.",
                 )
@@ -229,13 +258,15 @@ def _binding_problems(step: Step, loop: Loop, before: list[Step], where: str) ->
             yield Problem(
                 "E-STEP-011",
                 f"argument {', '.join(missing)} of step {step.name} stands for nothing",
-                f"there are {', '.join(sorted(known)) or 'none'}",
+                f"there are {', '.join(sorted(known - cut)) or 'none'}",
                 f"{where}.arguments",
                 " ".join(hints) or "Name a parameter or an output of an earlier step.",
             )
 
 
-def _known_outputs(step: Step) -> list[str]:
+def _known_outputs(step: Step | Loop) -> list[str]:
+    if isinstance(step, Loop):
+        return ["result"]
     if step.returns_file:
         return ["output"]
     return list(step.outputs) if isinstance(step.outputs, Mapping) else []

@@ -122,8 +122,16 @@ class World:
 
     @property
     def history(self) -> History:
-        """The history of the one loop."""
-        return self.store.iterations.history(self.loop.id, self.definition.workflow.loops[0], self.workflow.seed)
+        """The history of the one loop, or of the hidden one."""
+        return self.history_of(self.loop)
+
+    def history_of(self, loop: LoopRecord) -> History:
+        """The history of a loop."""
+        return self.store.iterations.history(loop.id, self.definition.loop(loop.name), self.workflow.seed)
+
+    def loops(self) -> dict[str, LoopRecord]:
+        """Name -> loop, of all loops there are."""
+        return {loop.name: loop for loop in self.store.workflows.loops(self.workflow.id)}
 
     def turn(self) -> int:
         """Each agent once."""

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from idds_agents.catalog import Catalog
 from idds_agents.outcomes import DISK_FULL, Caps, abandoned, failed, outcome_of
-from idds_core.binding import BindingError, bind
+from idds_agents.points import job_values, point_path
+from idds_core.binding import BindingError, bind, joined
 from idds_core.history import derive_seed
 from idds_core.ports import Failure, JobReport, JobSpec, Provider, SubmissionStatus
 from idds_core.settings import Settings
@@ -99,10 +100,17 @@ class Carrier:
         return len(self._reports)
 
     def _cancel_unwanted(self) -> None:
-        unwanted = {loop.id for loop in self._loops() if loop.wish is Wish.CANCEL}
-        if not unwanted:
+        loops = self._loops()
+        unwanted = {loop.id for loop in loops if loop.wish is Wish.CANCEL}
+        wide = any(self._catalog.plan(loop.id).wide for loop in loops)
+        ending = self._store.points.ending() if wide else set()
+        if not (unwanted or ending):
             return
-        handles = [h for h, c in self._running.items() if c.loop_id in unwanted and h not in self._cancelling]
+        handles = [
+            handle
+            for handle, c in self._running.items()
+            if (c.loop_id in unwanted or c.point_id in ending) and handle not in self._cancelling
+        ]
         self._cancelling.update(handles)
         if handles:
             self._provider.cancel(handles)
@@ -202,6 +210,7 @@ class Carrier:
             self._owner,
             LEASE_S,
             lambda job, number: f"{self._store.id}-{job}-{number}",
+            hidden=[loop.id for loop in open_loops if self._catalog.plan(loop.id).hidden],
         )
         self._claimed.extend(claims)
         return len(claims)
@@ -241,12 +250,20 @@ class Carrier:
     def _spec(self, claim: Claim) -> JobSpec:
         plan = self._catalog.plan(claim.loop_id)
         step = plan.step(claim.step)
-        seed = derive_seed(plan.seed, claim.point, claim.step)
-        values = {**plan.loop.parameters, **claim.parameters}
+        chunk = (claim.chunk,) if claim.chunk else ()
+        seed = derive_seed(plan.seed, claim.point, claim.step, *chunk)  # variants share it: what differs is the cause
+        values = {**plan.values, **claim.parameters}
+        outputs = [
+            *self._catalog.outputs(claim.loop_id),
+            *joined(plan.loop.body, step, claim.upstream, claim.variant, claim.chunk),
+        ]
+        if plan.wide:
+            outputs += self._catalog.loop_files(plan, point_path(claim.attempt.path), claim.step_no)
+            values = job_values(plan.loop.body, values, claim)
         return JobSpec(
             key=claim.attempt.key,
             folder=f"{self._workdir}/{claim.attempt.path}",
-            payload=bind(step, values, claim.upstream, str(plan.bundle), seed),
+            payload=bind(step, values, outputs, str(plan.bundle), seed),
             requires=step.requires,
             seed=seed,
             digest=claim.digest,

@@ -8,11 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from idds_core.binding import joined
 from idds_core.definition import Definition
+from idds_core.history import derive_seed
 from idds_core.model import Loop, Step
+from idds_core.partition import is_wide
 from idds_core.store import LoopRecord, Store
 
-__all__ = ["Catalog", "LoopPlan"]
+__all__ = ["Catalog", "LoopPlan", "Outputs"]
+
+Outputs = list[tuple[str, dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,8 @@ class LoopPlan:
 
     path : ``workflow[~n]/loop``, the start of every path below it.
     document : the loop's JSON, as the learner's process gets it.
+    values : parameters of the definition, and of the points around a loop that is inside another.
+    hidden : whether it is the loop that runs the workflow's own steps: no learner, one point, none of it in paths.
     """
 
     loop: Loop
@@ -28,10 +35,17 @@ class LoopPlan:
     path: str
     bundle: Path
     seed: int
+    values: Mapping[str, Any]
+    hidden: bool
+    wide: bool
+
+    def point_path(self, iteration: int, number: int) -> str:
+        """The path of a point."""
+        return self.path if self.hidden else f"{self.path}/it/{iteration}/p/{number}"
 
     def step(self, name: str) -> Step:
         """The step of that name."""
-        return next(step for step in self.loop.body if step.name == name)
+        return next(step for step in self.loop.body if isinstance(step, Step) and step.name == name)
 
     def is_last(self, name: str) -> bool:
         """Whether the step gives the observation."""
@@ -46,6 +60,7 @@ class Catalog:
         self._workdir = workdir
         self.workflow_id = workflow_id
         self._plans: dict[int, LoopPlan] = {}
+        self._outputs: dict[int, Outputs] = {}
         self._live: tuple[int, list[LoopRecord]] | None = None
 
     def plan(self, loop_id: int) -> LoopPlan:
@@ -54,15 +69,48 @@ class Catalog:
             record = self._store.workflows.loop(loop_id)
             workflow = self._store.workflows.by_id(record.workflow_id)
             definition = Definition(json.loads(workflow.definition))
-            documents = {d["name"]: d for d in definition.document["loops"]}
+            loop = definition.loop(record.name)
+            values, seed = definition.workflow.parameters, workflow.seed
+            if record.parent_point is not None:
+                outer = self._store.points.outer(record.parent_point)
+                around = self.plan(outer.loop_id)
+                values = {**around.values, **outer.parameters}
+                seed = derive_seed(around.seed, outer.number, loop.name)
             self._plans[loop_id] = LoopPlan(
-                definition.loop(record.name),
-                documents[record.name],
-                f"{workflow.path}/{record.name}",
+                loop,
+                definition.document_of(record.name),
+                f"{workflow.path}/{record.name}".rstrip("/"),
                 self._workdir / "bundles" / workflow.bundle,
-                workflow.seed,
+                seed,
+                {**values, **loop.parameters},
+                hidden=not record.name,
+                wide=is_wide(loop.body),
             )
         return self._plans[loop_id]
+
+    def outputs(self, loop_id: int) -> Outputs:
+        """Outputs of the steps and loops that ended before a loop, outside of it; it has been started, so they stay."""
+        if loop_id not in self._outputs:
+            record = self._store.workflows.loop(loop_id)
+            found: Outputs = []
+            if record.parent_point is not None:
+                outer = self._store.points.outer(record.parent_point)
+                given = self._store.jobs.given(record.parent_point, record.step_no)
+                around = self.plan(outer.loop_id)
+                step = around.loop.body[record.step_no]
+                found = [*self.outputs(outer.loop_id), *joined(around.loop.body, step, given, "", 0)]
+                found += self.loop_files(around, around.point_path(outer.iteration, outer.number), record.step_no)
+            self._outputs[loop_id] = found
+        return self._outputs[loop_id]
+
+    def loop_files(self, plan: LoopPlan, point: str, before: int) -> Outputs:
+        """What the loops inside a point have left for the steps after them."""
+        loops = [e.name for e in plan.loop.body[:before] if isinstance(e, Loop)]
+        return [(name, {"result": {"$file": str(self.loop_file(f"{point}/{name}"))}}) for name in loops]
+
+    def loop_file(self, path: str) -> Path:
+        """The file in which a loop inside of something leaves what it has found."""
+        return self._workdir / path / "result.json"
 
     def live_loops(self) -> list[LoopRecord]:
         """Loops that are active or held, of the workflow this catalog is for.

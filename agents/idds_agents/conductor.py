@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from idds_agents.catalog import Catalog
+from idds_agents.points import advance_points, leave_result
 from idds_core.states import LoopState, PointState, VerdictKind, Wish, WorkflowState
 from idds_core.store import LoopRecord, Store
 
@@ -16,6 +17,7 @@ _ENDS = {
 }
 _WISHES = {"hold": Wish.HOLD, "resume": Wish.RUN, "cancel": Wish.CANCEL}
 _ACTOR = "conductor"
+_SWEEP_S = 30.0
 
 
 class Conductor:
@@ -24,15 +26,24 @@ class Conductor:
     def __init__(self, store: Store, catalog: Catalog) -> None:
         self._store = store
         self._catalog = catalog
+        self._swept = float("-inf")
 
     def step(self) -> int:
         """Everything that can be moved now, in one transaction; returns how much."""
         with self._store.transaction():
             moved = self.commands()
             moved += self._store.jobs.release(_ACTOR)
-            for loop in self._catalog.live_loops():
-                moved += self._conduct(loop)
+            moved += self._conduct_all()
+            now = self._store.now()
+            every = now - self._swept > _SWEEP_S  # what was touched is a hint: it dies with a process
+            self._swept = now if every else self._swept
+            further = advance_points(self._store, self._catalog, _ACTOR, every=every)
+            if further:  # it may have ended the last point of an iteration
+                moved += further + self._conduct_all()
         return moved
+
+    def _conduct_all(self) -> int:
+        return sum(self._conduct(loop) for loop in self._catalog.live_loops())
 
     # ------------------------------------------------------------------ wishes
     def commands(self) -> int:
@@ -62,6 +73,8 @@ class Conductor:
     def _conduct(self, loop: LoopRecord) -> int:
         if loop.wish is Wish.CANCEL:
             return self._cancel(loop)
+        if self._catalog.plan(loop.id).hidden:
+            return self._conduct_hidden(loop)
         moved = self._store.iterations.close_finished(loop.id, loop.created)
         last = self._store.iterations.last(loop.id)
         if last is None or not last.verdict or loop.state is not LoopState.ACTIVE:
@@ -71,6 +84,27 @@ class Conductor:
             self._conclude(loop, *self._end(loop, kind, last.verdict_reason))
             moved += 1
         return moved
+
+    def _conduct_hidden(self, loop: LoopRecord) -> int:
+        """The workflow's own steps: when their one point has ended, so has all of it."""
+        moved = self._store.iterations.close_finished(loop.id, loop.created)
+        (point,) = self._store.iterations.points(loop.id)
+        if point.state is PointState.OPEN or loop.state is not LoopState.ACTIVE:
+            return moved
+        why = self._store.points.reason(loop.id, point.number)
+        self._conclude(loop, *self._hidden_end(loop, point.state, why))
+        return moved + 1
+
+    def _hidden_end(self, loop: LoopRecord, point: PointState, why: str) -> tuple[LoopState, str]:
+        inside = [other for other in self._store.workflows.loops(loop.workflow_id) if other.id != loop.id]
+        if point is PointState.MEASURED:
+            short = [o for o in inside if "/" not in o.name and o.state is not LoopState.CONVERGED]
+            if short:
+                return LoopState.EXHAUSTED, f"{short[0].name} ended {short[0].state}: {short[0].reason}"
+            return LoopState.CONVERGED, "all steps have run"
+        if point is PointState.INFEASIBLE:
+            return LoopState.NOTHING_FEASIBLE, why
+        return LoopState.FAILED, f"E-LOOP-003 {why}"
 
     def _end(self, loop: LoopRecord, kind: VerdictKind, reason: str) -> tuple[LoopState, str]:
         """The end a verdict means; a loop in which nothing could be measured has failed, whatever its budget says."""
@@ -82,17 +116,34 @@ class Conductor:
 
     def _cancel(self, loop: LoopRecord) -> int:
         moved = self._store.jobs.cancel_unstarted(loop.id, "the loop was cancelled", _ACTOR)
-        if self._store.jobs.live_count(loop.id):
+        moved += self._cancel_waiting_inside(loop)
+        if self._store.jobs.live_count(loop.id) or self._store.points.live_inside(loop.id):
             return moved
         moved += self._store.iterations.drop_open(loop.id, "the loop was cancelled", _ACTOR)
         self._store.iterations.close_finished(loop.id, loop.created)
         self._conclude(loop, LoopState.CANCELLED, "cancelled by the user")
         return moved + 1
 
+    def _cancel_waiting_inside(self, loop: LoopRecord) -> int:
+        """Loops that have not begun will not; those that have are told by their own wish."""
+        if not self._catalog.plan(loop.id).wide:
+            return 0
+        waiting = [o for o in self._store.workflows.loops(loop.workflow_id) if o.state is LoopState.WAITING]
+        reason = "the loop around it was cancelled"
+        return sum(
+            self._store.workflows.move_loop(other, LoopState.CANCELLED, reason, _ACTOR)
+            for other in waiting
+            if other.wish is Wish.CANCEL
+        )
+
     def _conclude(self, loop: LoopRecord, state: LoopState, reason: str) -> None:
-        self._store.workflows.move_loop(loop, state, reason, _ACTOR)
-        rest = [other for other in self._store.workflows.loops(loop.workflow_id) if other.id != loop.id]
-        if any(other.state in (LoopState.WAITING, LoopState.ACTIVE, LoopState.HELD) for other in rest):
+        if loop.parent_point is not None:  # the point around it goes on
+            plan = self._catalog.plan(loop.id)
+            history = self._store.iterations.history(loop.id, plan.loop, plan.seed)
+            leave_result(self._catalog, loop, state, reason, history)
+            self._store.workflows.move_loop(loop, state, reason, _ACTOR)
+            self._store.points.touch(loop.parent_point)
             return
+        self._store.workflows.move_loop(loop, state, reason, _ACTOR)
         ends = {LoopState.CANCELLED: WorkflowState.CANCELLED, LoopState.FAILED: WorkflowState.FAILED}
         self._store.workflows.finish(loop.workflow_id, ends.get(state, WorkflowState.FINISHED), reason, _ACTOR)

@@ -157,19 +157,24 @@ class Engine:
         return self.store.workflows.loops(self._workflow_id)[0]
 
     def _loop(self) -> LoopRecord:
-        live = self._catalog.live_loops()
+        """The loop that is not inside another; it ends with the workflow."""
+        live = [loop for loop in self._catalog.live_loops() if loop.parent_point is None]
         return live[0] if live else self.store.workflows.loops(self._workflow_id)[0]
 
     def _over(self, loop: LoopRecord) -> bool:
+        """Whether the workflow has ended, or only a person can help."""
         if loop.state in TERMINAL["loop"]:
             return True
-        by_engine = loop.state is LoopState.HELD and loop.reason.startswith("E-")
-        return (
-            by_engine
-            and loop.wish is not Wish.CANCEL
-            and not self.carrier.in_flight
-            and not self.carrier.ended_unwritten
-        )
+        live = self._catalog.live_loops()
+        held = any(each.state is LoopState.HELD and each.reason.startswith("E-") for each in live)
+        if not held or loop.wish is Wish.CANCEL or self.carrier.in_flight or self.carrier.ended_unwritten:
+            return False
+        active = [each.id for each in live if each.state is LoopState.ACTIVE]
+        return not active or not (self.transformer.busy or self._again or self._due(active))
+
+    def _due(self, loops: list[int]) -> bool:
+        """Whether a job of these loops may start, now or later."""
+        return self.store.jobs.next_ready_at(loops) is not None
 
     def _sweep(self) -> None:
         """Housekeeping while nothing moves."""
@@ -179,7 +184,7 @@ class Engine:
 
     def _pause(self) -> float:
         """Seconds to wait when nobody wakes us: the sweep, or the earliest retry."""
-        due = self.store.jobs.next_ready_at([self._loop().id])
+        due = self.store.jobs.next_ready_at([loop.id for loop in self._catalog.live_loops()])
         wait = self._settings.sweep_seconds
         if due is not None and due > self.store.now():
             wait = min(wait, due - self.store.now())
@@ -194,13 +199,14 @@ class Engine:
         free = shutil.disk_usage(self._workdir).free
         if free >= self._settings.min_free_bytes:
             return
-        loop = self.store.workflows.loops(self._workflow_id)[0]
-        if loop.state is LoopState.ACTIVE:
-            reason = (
-                f"E-DISK-001 only {free // 10**6} MB are free in {self._workdir} "
-                f"(limit {self._settings.min_free_bytes // 10**6} MB). Free some space, then 'resume'."
-            )
-            self.store.workflows.move_loop(loop, LoopState.HELD, reason, "engine")
+        reason = (
+            f"E-DISK-001 only {free // 10**6} MB are free in {self._workdir} "
+            f"(limit {self._settings.min_free_bytes // 10**6} MB). Free some space, then 'resume'."
+        )
+        with self.store.transaction():
+            for loop in self._catalog.live_loops():
+                if loop.state is LoopState.ACTIVE:
+                    self.store.workflows.move_loop(loop, LoopState.HELD, reason, "engine")
 
 
 # ---------------------------------------------------------------------- entering a workflow
@@ -253,19 +259,18 @@ def check_routes(definition: Definition, providers: Mapping[str, Capabilities]) 
 
     """
     problems = []
-    for loop in definition.workflow.loops:
-        for step in loop.body:
-            routes = route(step, providers)
-            if not any(r.ok for r in routes):
-                problems.append(
-                    Problem(
-                        "E-ROUTE-001",
-                        f"no provider can run step {step.name}",
-                        "; ".join(f"{r.name}: {r.reason}" for r in routes),
-                        f"loops.{loop.name}.body.{step.name}",
-                        "Ask for less, name another provider, or give more --slots.",
-                    )
+    for place, step in definition.workflow.steps():
+        routes = route(step, providers)
+        if not any(r.ok for r in routes):
+            problems.append(
+                Problem(
+                    "E-ROUTE-001",
+                    f"no provider can run step {step.name}",
+                    "; ".join(f"{r.name}: {r.reason}" for r in routes),
+                    place,
+                    "Ask for less, name another provider, or give more --slots.",
                 )
+            )
     if problems:
         raise DefinitionError.all(problems)
 
@@ -315,7 +320,7 @@ def run_loop(loop: Loop | Workflow, workdir: str | Path | None = None, seed: int
     workspace = Workspace(workdir or f"{name}-run", Settings())
     with running(workspace, definition, _source(loop), seed) as (engine, workflow):
         record = engine.run()
-        plan = definition.workflow.loops[0]
+        plan = definition.loop(record.name)
         history = engine.store.iterations.history(record.id, plan, seed)
         return RunResult(engine.store.workflows.by_id(workflow.id), record, history)
 
@@ -324,11 +329,12 @@ def _source(given: Loop | Workflow) -> Path:
     """The folder of the module in which the steps are defined."""
     import sys
 
-    for step in Workflow.of(given).loops[0].body:
+    steps = [step for _, step in Workflow.of(given).steps()]
+    for step in steps:
         module = sys.modules.get((step.function or "").partition(":")[0])
         file = getattr(module, "__file__", None)
         if file:
             return Path(file).resolve().parent
-    if any(step.function for step in Workflow.of(given).loops[0].body):
+    if any(step.function for step in steps):
         raise IddsError.of("E-RUN-003", "the source of the steps cannot be found", "", "", "Use 'idds-core run FILE'.")
     return Path.cwd()

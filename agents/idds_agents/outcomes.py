@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from idds_agents.catalog import LoopPlan
+from idds_agents.points import with_shares
 from idds_core.binding import BindingError, observe
 from idds_core.history import strict_json
 from idds_core.ports import Failure, JobReport, ReportState
@@ -49,7 +50,10 @@ def _succeeded(claim: Claim, report: JobReport, plan: LoopPlan, caps: Caps) -> O
     result, text = _checked(claim, report.result, caps)
     observation = None
     if plan.is_last(claim.step):
-        observation = strict_json(observe(result["values"], plan.loop.targets).to_json())
+        observed = observe(result["values"], plan.loop.targets)
+        if plan.wide:
+            observed = with_shares(observed, plan, claim)
+        observation = strict_json(observed.to_json())
     return Outcome(
         claim,
         AttemptState.SUCCEEDED,

@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from typing import Any, Protocol
 
 from idds_agents.catalog import Catalog, LoopPlan
+from idds_agents.points import cut_problem
 from idds_core.errors import IddsError
 from idds_core.history import History, canonical_json
 from idds_core.ports import Verdict
@@ -71,7 +72,7 @@ class Transformer:
         """Ask the learners of loops that need an answer."""
         started = 0
         for loop in self._catalog.live_loops():
-            if loop.id in self._thinking or not self._wanted(loop):
+            if loop.id in self._thinking or not self._wanted(loop) or self._catalog.plan(loop.id).hidden:
                 continue
             last = self._store.iterations.last(loop.id)
             if last is not None and (last.closed is None or last.verdict):
@@ -105,7 +106,7 @@ class Transformer:
         plan = self._catalog.plan(loop.id)
         try:
             answer = future.result()
-            wrong = proposal_problem(answer["points"], answer["asked"], history)
+            wrong = proposal_problem(answer["points"], answer["asked"], history) or cut_problem(plan, answer["points"])
             if wrong:
                 raise IddsError.of(
                     "E-LEARNER-001",
@@ -137,4 +138,5 @@ class Transformer:
                 return
         number = last.number if last else 0
         if not verdict.stop or last is None:
-            self._store.iterations.add(loop.id, plan.loop, number + 1, points, answer["asked"], len(history.points) + 1)
+            first = len(history.points) + 1
+            self._store.iterations.add(loop.id, plan.loop, number + 1, points, answer["asked"], first, plan.values)

@@ -12,6 +12,7 @@ from idds_core.store.records import (
     Outcome,
     ResultFile,
     WorkflowRecord,
+    place_of,
 )
 from idds_core.store.store import OwnerLock, Store, open_store
 
@@ -30,4 +31,5 @@ __all__ = [
     "Store",
     "WorkflowRecord",
     "open_store",
+    "place_of",
 ]

@@ -74,6 +74,7 @@ class Database:
     ----------
     commits : durable commits made so far.
     generation : changes whenever this connection may have changed a loop or workflow; what was read before is stale.
+    touched : points of many jobs at which something has ended since somebody looked; a hint, lost with the process.
 
     """
 
@@ -89,6 +90,7 @@ class Database:
         self.now = clock
         self.commits = 0
         self.generation = 0
+        self.touched: set[int] = set()
         self._durability = durability
         self._engine = self._make_engine()
         self._connection: sa.Connection | None = None

@@ -12,10 +12,12 @@ import sqlalchemy as sa
 
 from idds_core.history import History, IterationRecord, Observation, Point, canonical_json, strict_json
 from idds_core.model import Loop
+from idds_core.partition import is_wide
 from idds_core.ports import Verdict
 from idds_core.states import JobState, PointState
 from idds_core.store import tables
 from idds_core.store.database import Database
+from idds_core.store.points import add_loops, wide_jobs
 from idds_core.store.records import Iteration
 
 __all__ = ["Decision", "Iterations", "point_digest"]
@@ -97,6 +99,23 @@ class Decision:
     verdict: Verdict
 
 
+def _new_point(number: int, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "number": number,
+        "state": PointState.OPEN.value,
+        "parameters": canonical_json(parameters),
+        "digest": point_digest(parameters),
+    }
+
+
+def _plain_jobs(loop: Loop) -> list[dict[str, Any]]:
+    """One job a step; the first may start."""
+    return [
+        {"step": step.name, "step_no": no, "state": JobState.WAITING.value if no else JobState.READY.value}
+        for no, step in enumerate(loop.body)
+    ]
+
+
 class Iterations:
     """The store's part for iterations and points."""
 
@@ -162,42 +181,45 @@ class Iterations:
 
     # ------------------------------------------------------------------ writing
     def add(
-        self, loop_id: int, loop: Loop, number: int, points: Sequence[Mapping[str, Any]], asked: int, first_number: int
+        self,
+        loop_id: int,
+        loop: Loop,
+        number: int,
+        points: Sequence[Mapping[str, Any]],
+        asked: int,
+        first_number: int,
+        values: Mapping[str, Any] | None = None,
     ) -> None:
-        """An iteration with its points and their jobs, in one transaction; the first step's jobs are ready at once."""
+        """An iteration with its points and their jobs, in one transaction; the first step's jobs are ready at once.
+
+        Parameters
+        ----------
+        values : parameters of the definition, which a step may be split by; those of the loop by default.
+
+        """
         now = self._db.now()
+        wide = is_wide(loop.body)
         turn = {"loop_id": loop_id, "number": number, "asked": asked, "proposed": len(points), "created": now}
         with self._db.transaction():
             self._db.insert(tables.iteration, [turn])
-            rows = [
-                {
-                    "loop_id": loop_id,
-                    "number": first_number + i,
-                    "iteration": number,
-                    "state": PointState.OPEN.value,
-                    "parameters": canonical_json(p),
-                    "digest": point_digest(p),
-                    "created": now,
-                }
-                for i, p in enumerate(points)
-            ]
+            shared = {"loop_id": loop_id, "iteration": number, "created": now, **({"wide": 1} if wide else {})}
+            rows = [{**shared, **_new_point(first_number + i, p)} for i, p in enumerate(points)]
             if not rows:
                 return
             self._db.insert(tables.point, rows)
             point_ids = [row.id for row in self._db.run(_POINT_IDS, {"loop": loop_id, "first": first_number})]
+            given = loop.parameters if values is None else values
+            own = {"loop_id": loop_id, "created": now}
             jobs = [
-                {
-                    "loop_id": loop_id,
-                    "point_id": point_id,
-                    "step": step.name,
-                    "step_no": no,
-                    "created": now,
-                    "state": JobState.WAITING.value if no else JobState.READY.value,
-                }
-                for point_id in point_ids
-                for no, step in enumerate(loop.body)
+                {**own, "point_id": point_id, **job}
+                for point_id, point in zip(point_ids, points, strict=True)
+                for job in (wide_jobs(loop.body, {**given, **point}) if wide else _plain_jobs(loop))
             ]
-            self._db.insert(tables.job, jobs)
+            if wide:
+                numbers = range(first_number, first_number + len(rows))
+                add_loops(self._db, loop_id, loop, number, dict(zip(point_ids, numbers, strict=True)))
+            if jobs:
+                self._db.insert(tables.job, jobs)
             self._db.count(loop_id, "points", len(rows))
             self._db.count(loop_id, "jobs", len(jobs))
             self._db.count(loop_id, "iterations", 1)

@@ -72,7 +72,7 @@ NEXT_READY = sa.select(sa.func.min(_J.not_before)).where(
 )
 COUNT_ATTEMPT = sa.update(tables.job).where(_J.id.in_(_given("ids"))).values(attempts=_J.attempts + 1)
 CLAIMED = (
-    sa.select(_J.id, _J.loop_id, _J.step, _J.chunk, _J.attempts, _P.number.label("point"), _P.iteration)
+    sa.select(_J.id, _J.loop_id, _J.step, _J.variant, _J.chunk, _J.attempts, _P.number.label("point"), _P.iteration)
     .join(tables.point, _P.id == _J.point_id)
     .where(_J.id.in_(_given("ids")))
     .order_by(_J.id)
@@ -86,6 +86,9 @@ _LIVE_CLAIMS = (
         _P.digest,
         _J.step,
         _J.step_no,
+        _J.variant,
+        _J.chunk,
+        _J.wide,
         _J.user_failures,
         _J.infra_failures,
     )
@@ -99,10 +102,10 @@ OF_JOBS = _LIVE_CLAIMS.where(_A.job_id.in_(_given("ids")))
 MINE = _LIVE_CLAIMS.where(_A.owner == sa.bindparam("owner"))
 OTHERS = _LIVE_CLAIMS.where(_A.owner != sa.bindparam("owner"))
 RESULTS = (
-    sa.select(_J.point_id, _J.step_no, _J.step, _R.result)
+    sa.select(_J.point_id, _J.step_no, _J.step, _R.result, _J.variant, _J.chunk)
     .join(tables.result, _R.job_id == _J.id)
     .where(_J.point_id.in_(_given("ids")))
-    .order_by(_J.point_id, _J.step_no)
+    .order_by(_J.point_id, _J.step_no, _J.id)
 )
 _before = tables.job.alias("before")
 RELEASED = (
@@ -110,6 +113,7 @@ RELEASED = (
     .join(_before, _before.c.point_id == _J.point_id)
     .where(
         _J.state == sa.literal_column("'waiting'"),
+        _J.wide == 0,
         _before.c.step_no == _J.step_no - 1,
         _before.c.state == JobState.DONE,
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from idds_core.binding import Given
 from idds_core.errors import StoreError
 from idds_core.states import AttemptState, FailureClass, JobState, PointState
 from idds_core.store import tables
@@ -27,7 +28,8 @@ from idds_core.store.job_statements import (
     RELEASED,
     RESULTS,
 )
-from idds_core.store.records import Attempt, Claim, Job, Outcome
+from idds_core.store.points import will_end
+from idds_core.store.records import Attempt, Claim, Job, Outcome, place_of
 from idds_core.store.workflows import ids
 
 __all__ = ["Jobs"]
@@ -39,6 +41,12 @@ _END_COLUMNS = ("failure_class", "failure_code", "signature", "node", "wall_s", 
 def _attempt(row: Any) -> Attempt:
     fields = dict(zip(ATTEMPT_FIELDS, row, strict=True))
     return Attempt(**{**fields, "state": AttemptState(fields["state"])})
+
+
+def _folder(row: Any, loop: str, *, hidden: bool) -> str:
+    """The path of a claimed job's new attempt."""
+    point = "" if hidden else f"/it/{row.iteration}/p/{row.point}"
+    return f"{loop}{point}/{row.step}/job/{place_of(row.variant, row.chunk)}/a/{row.attempts}"
 
 
 class Jobs:
@@ -56,6 +64,7 @@ class Jobs:
         owner: str,
         lease_s: float,
         key: Callable[[int, int], str],
+        hidden: Collection[int] = (),
     ) -> list[Claim]:
         """Take ready jobs: each becomes running with a new attempt in the state intent, in one transaction.
 
@@ -63,6 +72,7 @@ class Jobs:
         ----------
         loops : id -> path of the loops that may be claimed from.
         key : (job id, attempt number) -> the attempt's key.
+        hidden : loops of one point, which paths leave out.
 
         """
         now = self._db.now()
@@ -82,7 +92,7 @@ class Jobs:
                     "number": r.attempts,
                     "key": key(r.id, r.attempts),
                     "provider": provider,
-                    "path": f"{loops[r.loop_id]}/it/{r.iteration}/p/{r.point}/{r.step}/job/{r.chunk}/a/{r.attempts}",
+                    "path": _folder(r, loops[r.loop_id], hidden=r.loop_id in hidden),
                     "owner": owner,
                     "lease_until": now + lease_s,
                     "state": AttemptState.INTENT.value,
@@ -121,19 +131,26 @@ class Jobs:
                 r.digest,
                 r.step,
                 r.step_no,
+                r.variant,
+                r.chunk,
+                r.wide,
                 r.user_failures,
                 r.infra_failures,
                 _attempt(r[:n]),
-                tuple((step, res) for no, step, res in upstream.get(r.point_id, ()) if no < r.step_no),
+                tuple(given for no, given in upstream.get(r.point_id, ()) if no < r.step_no),
             )
             for r in rows
         ]
 
-    def _upstream(self, points: list[int]) -> dict[int, list[tuple[int, str, Any]]]:
-        found: dict[int, list[tuple[int, str, Any]]] = defaultdict(list)
-        for point_id, no, step, text in self._db.run(RESULTS, {"ids": json.dumps(points)}):
-            found[point_id].append((no, step, json.loads(text)))
+    def _upstream(self, points: list[int]) -> dict[int, list[tuple[int, Given]]]:
+        found: dict[int, list[tuple[int, Given]]] = defaultdict(list)
+        for point_id, no, step, text, variant, chunk in self._db.run(RESULTS, {"ids": json.dumps(points)}):
+            found[point_id].append((no, Given(step, json.loads(text), variant, chunk)))
         return found
+
+    def given(self, point_id: int, before: int) -> list[Given]:
+        """Results at a point of the steps before a place in its body."""
+        return [given for no, given in self._upstream([point_id]).get(point_id, ()) if no < before]
 
     def submitted(self, handles: Mapping[int, str], actor: str) -> None:
         """The provider took these attempts (id -> handle)."""
@@ -195,7 +212,14 @@ class Jobs:
                 raise StoreError.of("E-STORE-011", "an attempt ended whose job was not running", str(rows))
 
     def _end_points(self, connection: sa.Connection, outcomes: Sequence[Outcome], actor: str) -> None:
-        ending = [o for o in outcomes if o.point_state is not None]
+        wide = [o for o in outcomes if o.claim.wide]
+        self._db.touched.update(o.claim.point_id for o in wide)
+        will_end(self._db, [o for o in wide if o.point_state in (PointState.INFEASIBLE, PointState.PRUNED)])
+        ending = [
+            o
+            for o in outcomes
+            if o.point_state is not None and (not o.claim.wide or o.point_state == PointState.MEASURED)
+        ]
         for key, group in _grouped(ending, lambda o: str(o.point_state)):
             rows = [
                 {
@@ -293,11 +317,22 @@ class Jobs:
         j, p = tables.job.c, tables.point.c
         query = (
             sa.select(
-                j.id, j.loop_id, p.number, p.iteration, j.step, j.chunk, j.state, j.reason, j.attempts, j.not_before
+                j.id,
+                j.loop_id,
+                p.number,
+                p.iteration,
+                j.step,
+                j.step_no,
+                j.variant,
+                j.chunk,
+                j.state,
+                j.reason,
+                j.attempts,
+                j.not_before,
             )
             .join(tables.point, p.id == j.point_id)
             .where(j.loop_id == loop_id)
-            .order_by(p.number, j.step_no, j.chunk)
+            .order_by(p.number, j.step_no, j.variant, j.chunk)
         )
         if states:
             query = query.where(j.state.in_(list(states)))

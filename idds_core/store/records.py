@@ -6,11 +6,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from idds_core.binding import Given
 from idds_core.ports import Failure, Usage
 from idds_core.states import AttemptState, LoopState, Wish, WorkflowState
 
-__all__ = ["Attempt", "Claim", "Command", "EventRecord", "Iteration", "Job", "LoopRecord", "Outcome", "ResultFile",
-    "WorkflowRecord"]  # fmt: skip
+__all__ = [
+    "Attempt",
+    "Claim",
+    "Command",
+    "EventRecord",
+    "Iteration",
+    "Job",
+    "LoopRecord",
+    "Outcome",
+    "OuterPoint",
+    "ResultFile",
+    "WorkflowRecord",
+    "place_of",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +57,18 @@ class LoopRecord:
     wish: Wish
     reason: str
     created: float
+    parent_point: int | None = None
+    step_no: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OuterPoint:
+    """The point around a loop: its own loop, its place there and its parameters."""
+
+    loop_id: int
+    iteration: int
+    number: int
+    parameters: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +98,23 @@ class Job:
     point: int
     iteration: int
     step: str
+    step_no: int
+    variant: str
     chunk: int
     state: str
     reason: str
     attempts: int
     not_before: float
+
+    @property
+    def place(self) -> str:
+        """Its word in a path: ``3``, or ``jes_up.3`` of a variant."""
+        return place_of(self.variant, self.chunk)
+
+
+def place_of(variant: str, chunk: int) -> str:
+    """A job's word in a path, after ``job/``."""
+    return f"{variant}.{chunk}" if variant else str(chunk)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +145,8 @@ class Attempt:
 class Claim:
     """A claimed job with its new attempt (or a found one with its live attempt), and what is needed to run it.
 
-    upstream : (step, result) of the finished steps before it at the same point, in order.
+    wide : whether its point has other jobs beside it, so that its end is not the end of the point.
+    upstream : results of the finished jobs of steps before it at the same point, in order.
     """
 
     job_id: int
@@ -119,10 +157,13 @@ class Claim:
     digest: str
     step: str
     step_no: int
+    variant: str
+    chunk: int
+    wide: int
     user_failures: int
     infra_failures: int
     attempt: Attempt
-    upstream: tuple[tuple[str, Mapping[str, Any]], ...]
+    upstream: tuple[Given, ...]
 
 
 @dataclass(frozen=True, slots=True)

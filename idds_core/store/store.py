@@ -20,11 +20,12 @@ from idds_core.store.audit import Audit
 from idds_core.store.database import Database
 from idds_core.store.iterations import Iterations
 from idds_core.store.jobs import Jobs
+from idds_core.store.points import Points
 from idds_core.store.workflows import Workflows
 
 __all__ = ["OwnerLock", "Store", "open_store"]
 
-HEAD = "0001"
+HEAD = "0002"
 
 
 class Store:
@@ -32,7 +33,7 @@ class Store:
 
     Attributes
     ----------
-    workflows, iterations, jobs, audit : the parts.
+    workflows, iterations, points, jobs, audit : the parts.
     id : random, made once; part of every key, so that nothing of another store is ever touched.
 
     """
@@ -41,6 +42,7 @@ class Store:
         self._db = database
         self.workflows = Workflows(database)
         self.iterations = Iterations(database)
+        self.points = Points(database)
         self.jobs = Jobs(database)
         self.audit = Audit(database)
         self.id = self.workflows.meta("store_id") or ""

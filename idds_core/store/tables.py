@@ -76,9 +76,13 @@ loop = sa.Table(
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("wish", sa.Text, nullable=False, server_default="run"),
     *_state(),
+    sa.Column("parent_point", sa.Integer),
+    sa.Column("step_no", sa.Integer, nullable=False, server_default="0"),
     sa.UniqueConstraint("workflow_id", "name"),
 )
+sa.Index("ix_loop_parent", loop.c.parent_point)
 
+# A loop inside another has a row for each point of it; its name is its path below the workflow.
 # One row is the decision record of one turn. `ingested_upto` and `pending` are for loops without a barrier.
 iteration = sa.Table(
     "iteration",
@@ -116,8 +120,13 @@ point = sa.Table(
     sa.Column("retry_of", sa.ForeignKey("point.id")),
     sa.Column("ingest_no", sa.Integer),
     *_state(),
+    sa.Column("wide", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("ending", sa.Text),
     sa.UniqueConstraint("loop_id", "number"),
 )
+# `ending`: how an open point will end as soon as nothing of it runs any more.
+_ENDING = sa.and_(point.c.state == "open", point.c.ending.is_not(None))
+sa.Index("ix_point_ending", point.c.id, sqlite_where=_ENDING, postgresql_where=_ENDING)
 sa.Index(
     "ix_point_open",
     point.c.loop_id,
@@ -141,6 +150,8 @@ job = sa.Table(
     sa.Column("infra_failures", sa.Integer, nullable=False, server_default="0"),
     sa.Column("not_before", sa.Float, nullable=False, server_default="0"),
     *_state(),
+    sa.Column("quanta", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("wide", sa.Integer, nullable=False, server_default="0"),
     sa.UniqueConstraint("point_id", "step", "variant", "chunk"),
 )
 # The claim is ordered by the column of its own partial index, so that finished jobs never cost it anything.

@@ -11,6 +11,7 @@ from idds_core.definition import Definition
 from idds_core.states import LoopState, Wish, WorkflowState
 from idds_core.store import tables
 from idds_core.store.database import Database
+from idds_core.store.iterations import Iterations
 from idds_core.store.records import Command, LoopRecord, WorkflowRecord
 
 __all__ = ["Workflows"]
@@ -18,7 +19,8 @@ __all__ = ["Workflows"]
 _WORKFLOW = [
     tables.workflow.c[n] for n in ("id", "name", "revision", "definition", "bundle", "seed", "state", "wish", "reason")
 ]
-_LOOP = [tables.loop.c[n] for n in ("id", "workflow_id", "name", "state", "wish", "reason", "created")]
+_LOOP = [tables.loop.c[n] for n in ("id", "workflow_id", "name", "state", "wish", "reason", "created",
+                                       "parent_point", "step_no")]  # fmt: skip
 
 # Statements that are asked at each turn of an engine are built once: building one costs more than running it.
 _LIVE: list[Any] = [sa.literal_column("'active'"), sa.literal_column("'held'")]
@@ -55,13 +57,14 @@ class Workflows:
             }
             key = connection.execute(sa.insert(tables.workflow), row).inserted_primary_key
             assert key is not None
-            loops = [
-                {"workflow_id": key[0], "name": loop.name, "state": LoopState.WAITING, "created": now}
-                for loop in definition.workflow.loops
-            ]
-            connection.execute(sa.insert(tables.loop), loops)
-            for loop in self.loops(key[0]):
-                self._db.move("loop", [{"id": loop.id}], LoopState.WAITING, LoopState.ACTIVE, actor="user")
+            root = definition.workflow.root
+            name = definition.workflow.loops[0].name if root is None else ""
+            first = {"workflow_id": key[0], "name": name, "state": LoopState.WAITING, "created": now}
+            connection.execute(sa.insert(tables.loop), first)
+            (loop,) = self.loops(key[0])
+            self._db.move("loop", [{"id": loop.id}], LoopState.WAITING, LoopState.ACTIVE, actor="user")
+            if root is not None:
+                Iterations(self._db).add(loop.id, root, 1, [{}], 1, 1)
             return self.by_id(key[0])
 
     def by_id(self, workflow_id: int) -> WorkflowRecord:

@@ -6,15 +6,18 @@ What a scan file needs is importable from here; numpy and scipy are loaded when 
 from __future__ import annotations
 
 from idds_learners.conditions import BoundaryConverged, CoreHours, MaxIterations, MaxPoints, Wall
+from idds_learners.follow import Follow, When
 from idds_learners.level_set import LevelSet
 from idds_learners.sweep import Sobol
 
 __all__ = [
     "BoundaryConverged",
     "CoreHours",
+    "Follow",
     "LevelSet",
     "MaxIterations",
     "MaxPoints",
     "Sobol",
     "Wall",
+    "When",
 ]

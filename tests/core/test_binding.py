@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from idds_core import command, step
-from idds_core.binding import BindingError, bind, observe, placeholders
+from idds_core.binding import BindingError, Given, bind, joined, observe, placeholders
 from idds_core.ports import Command, Function
 
 quick = settings(derandomize=True, deadline=None, max_examples=50, database=None)
@@ -19,14 +19,18 @@ def result(files: Any = None, **values: Any) -> Any:
     return {"values": values, "files": {k: {"path": v, "bytes": 1, "sha256": "0"} for k, v in (files or {}).items()}}
 
 
+def seen(upstream: Any) -> Any:
+    return joined((), step(lambda: None), [Given(*given) for given in upstream], "", 0)
+
+
 def arguments(function: Any, values: Any, *upstream: Any) -> Any:
-    payload = bind(step(function), values, upstream, "/bundle", 7)
+    payload = bind(step(function), values, seen(upstream), "/bundle", 7)
     assert isinstance(payload, Function)
     return payload.arguments
 
 
 def argv(run: Any, values: Any = (), *upstream: Any) -> Any:
-    payload = bind(command("mc", run), dict(values), upstream, "/bundle", 7)
+    payload = bind(command("mc", run), dict(values), seen(upstream), "/bundle", 7)
     assert isinstance(payload, Command)
     return payload.argv
 

@@ -70,8 +70,8 @@ def test_a_file_with_many_mistakes_gets_a_line_for_each(tmp_path: Any) -> None:
         load(file)
     lines = str(caught.value).splitlines()
     expected = [
-        ("E-SPACE-002", "loops.scan.space.m_zp"),
-        ("E-SPACE-003", "loops.scan.space.g"),
+        ("E-SPACE-002", "body.scan.space.m_zp"),
+        ("E-SPACE-003", "body.scan.space.g"),
         ("E-SPACE-009", "Did you mean 'm_zp'?"),
         ("E-STEP-008", "requires.memory of step generate"),
         ("E-STEP-011", "argument m_aa of step generate"),
@@ -89,7 +89,7 @@ def test_a_file_with_many_mistakes_gets_a_line_for_each(tmp_path: Any) -> None:
     for code, words in expected:
         assert any(line.startswith(f"{code} ") and words in line for line in lines), (code, words, lines)
     assert len(lines) == len(expected) + 1  # the level is wrong for both targets
-    assert all(" (loops.scan" in line for line in lines)
+    assert all(" (body.scan" in line for line in lines)
     assert all(p.fix for p in caught.value.problems)
 
 
@@ -134,6 +134,7 @@ def test_a_good_definition_is_a_document_and_comes_back() -> None:
     read = again.loop("scan")
     assert read.space == SPACE
     assert read.targets == ("obs", "exp")
+    assert isinstance(read.body[1], Step)
     assert read.body[1].requires == Requirements(memory=4_000_000_000, walltime=7200)
     assert read.parameters == {"tag": "a", "deep": [1, {"b": None}]}
 
@@ -298,7 +299,7 @@ def test_a_mistake_is_told_with_its_code_its_place_and_how_to_mend_it(changes: A
     told = [p for p in found if p.code == code]
     assert told, [str(p) for p in found]
     name = changes.get("name", "scan")
-    assert f"loops.{name}.{where}" in [p.where for p in told]
+    assert f"body.{name}.{where}" in [p.where for p in told]
     assert all(p.fix and p.what for p in found)
 
 
@@ -307,8 +308,8 @@ def test_what_is_no_definition_is_refused(given: Any) -> None:
     assert codes(given) == ["E-DEF-002"]
 
 
-@pytest.mark.parametrize("loops", [(), (loop(), loop(name="other")), None, (5,)])
-def test_a_workflow_has_exactly_one_loop(loops: Any) -> None:
+@pytest.mark.parametrize("loops", [(), None, (5,)])
+def test_a_workflow_has_steps_and_loops(loops: Any) -> None:
     assert "E-DEF-002" in codes(Workflow("w", loops))
 
 
@@ -337,7 +338,7 @@ def test_nothing_is_said_twice_of_one_place() -> None:
 # ---------------------------------------------------------------------- a stored document
 def stored(change: Any) -> Any:
     document = json.loads(validate(loop()).text)
-    change(document["loops"][0])
+    change(document["body"][0])
     with pytest.raises(DefinitionError) as caught:
         _ = Definition(document).workflow
     return [(p.code, p.where) for p in caught.value.problems]
@@ -346,18 +347,18 @@ def stored(change: Any) -> Any:
 @pytest.mark.parametrize(
     ("change", "where"),
     [
-        (lambda d: d.update(more=1), "loops.scan.more"),
-        (lambda d: d.pop("space"), "loops.scan.space"),
-        (lambda d: d.update(batch="8"), "loops.scan.batch"),
-        (lambda d: d.update(batch=True), "loops.scan.batch"),
-        (lambda d: d.update(body=5), "loops.scan.body"),
-        (lambda d: d["body"][0].update(provider=3), "loops.scan.body.generate.provider"),
-        (lambda d: d["body"][1]["requires"].update(gpus=1), "loops.scan.body.analyse.requires.gpus"),
-        (lambda d: d["body"][1]["requires"].update(memory=1.5), "loops.scan.body.analyse.requires.memory"),
-        (lambda d: d["space"]["parameters"]["m_a"].update(low="1"), "loops.scan.space.m_a.low"),
-        (lambda d: d["space"]["parameters"]["m_a"].update(kind="rael"), "loops.scan.space.m_a"),
-        (lambda d: d["space"]["parameters"]["m_a"].update(high=float("inf")), "loops.scan.space.m_a.high"),
-        (lambda d: d["space"].update(constraints=[5]), "loops.scan.space.constraints[0]"),
+        (lambda d: d.update(more=1), "body.scan.more"),
+        (lambda d: d.pop("space"), "body.scan.space"),
+        (lambda d: d.update(batch="8"), "body.scan.batch"),
+        (lambda d: d.update(batch=True), "body.scan.batch"),
+        (lambda d: d.update(body=5), "body.scan.body"),
+        (lambda d: d["body"][0].update(provider=3), "body.scan.body.generate.provider"),
+        (lambda d: d["body"][1]["requires"].update(gpus=1), "body.scan.body.analyse.requires.gpus"),
+        (lambda d: d["body"][1]["requires"].update(memory=1.5), "body.scan.body.analyse.requires.memory"),
+        (lambda d: d["space"]["parameters"]["m_a"].update(low="1"), "body.scan.space.m_a.low"),
+        (lambda d: d["space"]["parameters"]["m_a"].update(kind="rael"), "body.scan.space.m_a"),
+        (lambda d: d["space"]["parameters"]["m_a"].update(high=float("inf")), "body.scan.space.m_a.high"),
+        (lambda d: d["space"].update(constraints=[5]), "body.scan.space.constraints[0]"),
     ],
 )
 def test_a_stored_document_of_another_shape_is_refused(change: Any, where: Any) -> None:

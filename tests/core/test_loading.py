@@ -65,7 +65,7 @@ def parameters(path: Any, **settings: Any) -> Any:
 def test_a_file_defines_one_loop_at_its_top_level(scan: Any) -> None:
     definition = load(scan("the_scan = loop()\nthe_same = the_scan\n"))
     assert isinstance(definition, Definition)
-    assert definition.loop("scan").body[0].function == "scan_file:measure"
+    assert next(definition.workflow.steps())[1].function == "scan_file:measure"
 
 
 def test_a_file_may_define_a_workflow(scan: Any) -> None:

@@ -51,7 +51,7 @@ class LineDisplay:
 
     def start(self, plan: LoopPlan) -> None:
         """See :class:`~idds_agents.cli.watching.Display`."""
-        self._path = plan.path
+        self._path, self._iterations, self._loop = plan.path, 0, None
 
     def show(self, snapshot: Snapshot) -> None:
         """See :class:`~idds_agents.cli.watching.Display`."""

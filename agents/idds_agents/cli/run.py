@@ -23,7 +23,7 @@ from idds_core.errors import IddsError
 from idds_core.loading import load, source_folder
 from idds_core.settings import Settings, read_settings
 from idds_core.states import TERMINAL, LoopState
-from idds_core.store import Store
+from idds_core.store import LoopRecord, Store
 
 __all__ = ["Options", "run"]
 
@@ -55,8 +55,13 @@ def run(options: Options) -> int:
         loop = store.workflows.loops(_newest(store, definition.name))[0]
         view = view_loop(store, workspace.folder, loop.id)
         _leave_products(view, workspace.folder, again=concluded)
+        inside = _loops_inside(view, store, workspace.folder)
+        for each in inside:
+            _leave_products(each, workspace.folder / each.path, again=concluded)
         try:
-            _tell(view, workspace, options)
+            for each in inside:
+                _tell_loop(each, each.path, options)
+            _tell(view, workspace, options, [each.record for each in inside])
             if options.json:
                 print_json(loop_document(view, store))
             sys.stdout.flush()
@@ -67,6 +72,15 @@ def run(options: Options) -> int:
         return exit_code(view.record.state)
     finally:
         store.close()
+
+
+def _loops_inside(view: LoopView, store: Store, folder: Path) -> list[LoopView]:
+    """The loops of a workflow of steps and loops, as far as they have begun."""
+    if not view.plan.hidden:
+        return []
+    loops = [o for o in store.workflows.loops(view.workflow.id) if o.name and "/" not in o.name]
+    begun = [o for o in loops if store.iterations.last(o.id) is not None]
+    return [view_loop(store, folder, loop.id) for loop in begun]
 
 
 def _newest(store: Store, name: str) -> int:
@@ -170,6 +184,7 @@ def _leave_products(view: LoopView, folder: Path, *, again: bool) -> None:
     try:
         surrogate = view.surrogate
         if surrogate is not None:
+            folder.mkdir(parents=True, exist_ok=True)
             write_products(view, surface_of(view.plan.loop.space, surrogate), folder)
     except IddsError as error:  # the run itself is fine: its end must be told
         warn(error)
@@ -177,19 +192,28 @@ def _leave_products(view: LoopView, folder: Path, *, again: bool) -> None:
         warn(f"W-REPORT-001 the plots could not be written: {error.strerror} ({folder}). Use 'plot' elsewhere.")
 
 
-def _tell(view: LoopView, workspace: Workspace, options: Options) -> None:
+def _tell_loop(view: LoopView, where: str, options: Options) -> None:
+    """How a loop stands, in one line: on stdout, or beside the JSON on stderr."""
+    n, turns, state = view.evaluations, len(view.iterations), view.record.state
+    text = f"{view.path}: {state}, {n} evaluations in {turns} iterations, {view.elapsed_s:.1f} s, {where}/"
+    (warn if options.json else say)(text.replace("//", "/"))
+
+
+def _tell(view: LoopView, workspace: Workspace, options: Options, inside: Sequence[LoopRecord]) -> None:
     """How it ended: on stdout, or beside the JSON on stderr."""
     out = warn if options.json else say
-    n, turns, state = view.evaluations, len(view.iterations), view.record.state
-    out(f"{view.path}: {state}, {n} evaluations in {turns} iterations, {view.elapsed_s:.1f} s, "
-        f"{workspace.folder}/".replace("//", "/"))  # fmt: skip
+    if view.plan.hidden:
+        out(f"{view.path}: {view.record.state}, {view.elapsed_s:.1f} s, {workspace.folder}/".replace("//", "/"))
+    else:
+        _tell_loop(view, str(workspace.folder), options)
     names = [f"contour.{end}" for end in ("png", "svg", "csv", "json")]
     files = [name for name in names if (workspace.folder / name).exists()]
     if files and not options.quiet:
         out(f"contour: {', '.join(files)} in that folder")
-    if state is LoopState.HELD:
+    held = [loop for loop in (view.record, *inside) if loop.state is LoopState.HELD]
+    if held:
         path, where = view.workflow.path, shlex.quote(str(workspace.folder))
-        warn(view.record.reason)
+        warn(held[-1].reason)
         warn(f"{view.path} is held: 'idds-core resume {path} --workdir {where}', then the same command, goes on.")
     elif view.ended:
         out(f"reason: {view.record.reason}")

@@ -15,6 +15,7 @@ from idds_agents.report.document import (
     job_path,
     loop_document,
     point_document,
+    point_path,
 )
 from idds_agents.report.reading import LoopView, view_loop
 from idds_core.history import Point
@@ -73,7 +74,7 @@ def _below_point(store: Store, target: Target, folder: Path) -> dict[str, Any]:
 def _lines(document: dict[str, Any]) -> list[str]:
     """A document for people: facts, then tables of what is below."""
     lines = [f"{document.get('path', '')}  {document.get('state', document.get('verdict', ''))}".rstrip()]
-    shown = {"path", "state", "workdir", "verdicts", "failed_attempts", "jobs", "attempts", "diagnostics"}
+    shown = {"path", "state", "workdir", "verdicts", "failed_attempts", "jobs", "attempts", "diagnostics", "loops"}
     for name, value in document.items():
         if name in shown or value in (None, "", {}, []) or (name == "points" and isinstance(value, list)):
             continue
@@ -102,6 +103,9 @@ def _tables(document: dict[str, Any]) -> list[str]:
             for v in document["verdicts"]
         ]
         lines += ["", *columns(rows, ["iteration", "points", "verdict", "map", "reason"])]
+    if document.get("loops"):
+        rows = [[inside["path"], inside["state"], inside["reason"]] for inside in document["loops"]]
+        lines += ["", *columns(rows, ["loop inside", "state", "reason"])]
     if isinstance(document.get("points"), list):
         rows = [[p["path"], p["state"], _fact("", p["parameters"]), _seen(p)] for p in document["points"]]
         lines += ["", *columns(rows, ["point", "state", "parameters", "observation"])]
@@ -145,7 +149,7 @@ def _workflows(store: Store) -> _Listing:
     for workflow in store.workflows.all():
         for loop in store.workflows.loops(workflow.id):
             found = store.counters(loop.id)
-            path = f"{workflow.path}/{loop.name}"
+            path = f"{workflow.path}/{loop.name}".rstrip("/")
             rows.append([path, str(loop.state), found.get("iterations", 0), found.get("MEASURED", 0), loop.reason])
     return ["path", "state", "iterations", "evaluations", "reason"], rows
 
@@ -156,6 +160,8 @@ def _below(store: Store, target: Target) -> _Listing:
     if target.iteration is not None:
         found = [p for p in store.iterations.points(target.loop.id) if p.iteration == target.iteration]
         return _points(target.loop_path, found)
+    if not target.loop.name:
+        return _hidden(store, target)
     rows: list[list[Any]] = [
         [f"{target.loop_path}/it/{i.number}", i.verdict or ("closed" if i.closed else "open"), i.proposed,
          i.verdict_reason]
@@ -164,9 +170,17 @@ def _below(store: Store, target: Target) -> _Listing:
     return ["path", "verdict", "points", "reason"], rows
 
 
+def _hidden(store: Store, target: Target) -> _Listing:
+    """A workflow's own steps, and its loops, in their order."""
+    jobs = [(j.step_no, [job_path(target.loop_path, j), j.state, j.reason]) for j in target.jobs(store)]
+    others = [o for o in store.workflows.loops(target.workflow.id) if o.name and "/" not in o.name]
+    loops = [(o.step_no, [f"{target.loop_path}/{o.name}", str(o.state), o.reason]) for o in others]
+    return ["path", "state", "reason"], [row for _, row in sorted([*jobs, *loops], key=lambda each: each[0])]
+
+
 def _points(loop: str, points: list[Point]) -> _Listing:
     rows: list[list[Any]] = [
-        [f"{loop}/it/{p.iteration}/p/{p.number}", str(p.state), _fact("", dict(p.parameters)),
+        [point_path(loop, p.iteration, p.number), str(p.state), _fact("", dict(p.parameters)),
          _fact("", dict(p.observation.values)) if p.observation else ""]
         for p in points
     ]  # fmt: skip

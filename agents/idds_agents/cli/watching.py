@@ -12,7 +12,7 @@ from typing import Protocol
 from idds_agents.catalog import LoopPlan
 from idds_agents.report.reading import LoopView, view_loop
 from idds_agents.workspace import Workspace
-from idds_core.states import PointState
+from idds_core.states import LoopState, PointState
 from idds_core.store import Attempt, Iteration, LoopRecord, Store
 
 __all__ = ["Display", "Snapshot", "Watcher"]
@@ -97,6 +97,7 @@ class Watcher:
         self._failed: tuple[Attempt, ...] = ()
         self._seen: tuple[int, ...] = ()
         self._turns: Mapping[tuple[int, str], int] = {}
+        self._workflow_id: int | None = None  # 0: the loop is all there is
         self.problem: Exception | None = None
 
     def start(self) -> None:
@@ -119,12 +120,17 @@ class Watcher:
             self.problem = error
 
     def _watch(self, store: Store, folder: Path) -> None:
-        plan = view_loop(store, folder, self._loop_id).plan
-        self._display.start(plan)
+        self._display.start(view_loop(store, folder, self._loop_id).plan)
         try:
             decided = -1
             while True:
                 last = self._end.is_set()
+                other = self._loop_now(store)
+                if other != self._loop_id:
+                    self._display.show(self._snapshot(store))  # how the one before ended
+                    self._loop_id, decided = other, -1
+                    self._iterations, self._failed, self._seen, self._turns = (), (), (), {}
+                    self._display.start(view_loop(store, folder, other).plan)
                 snapshot = self._snapshot(store)
                 if self._display.wants_maps and len(snapshot.decided) != decided:
                     decided = len(snapshot.decided)
@@ -135,6 +141,17 @@ class Watcher:
                 self._end.wait(PERIOD_S)
         finally:
             self._display.stop()
+
+    def _loop_now(self, store: Store) -> int:
+        """What is worth watching: of a workflow of steps and loops the first loop that runs, else what was watched."""
+        if self._workflow_id is None:
+            loop = store.workflows.loop(self._loop_id)
+            self._workflow_id = loop.workflow_id if not loop.name else 0
+        if not self._workflow_id:
+            return self._loop_id
+        loops = [o for o in store.workflows.loops(self._workflow_id) if o.name and "/" not in o.name]
+        live = [o.id for o in loops if o.state in (LoopState.ACTIVE, LoopState.HELD)]
+        return live[0] if live else self._loop_id
 
     def _snapshot(self, store: Store) -> Snapshot:
         """What there is; lists are read again only when their lengths have changed."""

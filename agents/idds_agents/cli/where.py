@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -56,11 +57,12 @@ class Target:
     step: str | None = None
     chunk: int | None = None
     attempt: int | None = None
+    variant: str = ""
 
     @property
     def loop_path(self) -> str:
         """``workflow[~n]/loop``."""
-        return f"{self.workflow.path}/{self.loop.name}"
+        return f"{self.workflow.path}/{self.loop.name}".rstrip("/")
 
     def jobs(self, store: Store) -> list[Job]:
         """The jobs at or below it."""
@@ -68,7 +70,9 @@ class Target:
         return [
             j
             for j in found
-            if self.iteration in (None, j.iteration) and self.step in (None, j.step) and self.chunk in (None, j.chunk)
+            if self.iteration in (None, j.iteration)
+            and self.step in (None, j.step)
+            and (self.chunk is None or (self.variant, self.chunk) == (j.variant, j.chunk))
         ]
 
     def attempts(self, store: Store, jobs: Sequence[Job]) -> list[Attempt]:
@@ -93,7 +97,7 @@ def resolve(store: Store, path: str | None) -> Target:
     workflow = _workflow(store, words[0] if words else None, exact=len(words) > 1)
     words = words[1:]
     loop = _loop(store, workflow, words)
-    target = Target(workflow, loop, **_numbers(words, path or ""))
+    target = Target(workflow, loop, **_numbers(words, path or "", hidden=not loop.name))
     _check(store, target)
     return target
 
@@ -104,6 +108,10 @@ def resolve_loop(store: Store, path: str | None) -> Target:
     if target.iteration is not None or target.point is not None:
         raise InputError.of("E-PATH-009", f"{path} is no loop", "it is a part of one", target.loop_path,
                             f"For the whole loop give {target.loop_path}.")  # fmt: skip
+    if not target.loop.name:  # a workflow of steps and loops: its one loop is meant
+        inside = [loop for loop in store.workflows.loops(target.workflow.id) if loop.name]
+        if len(inside) == 1:
+            return Target(target.workflow, inside[0])
     return target
 
 
@@ -127,8 +135,13 @@ def _workflow(store: Store, name: str | None, *, exact: bool) -> WorkflowRecord:
 def _loop(store: Store, workflow: WorkflowRecord, words: list[str]) -> LoopRecord:
     """The loop that the words name; its word is taken off. Its name may be left out when there is only one."""
     loops = {loop.name: loop for loop in store.workflows.loops(workflow.id)}
-    if words and words[0] in loops:
-        return loops[words.pop(0)]
+    for n in range(len(words), 0, -1):  # a loop inside another is named by its whole path
+        name = "/".join(words[:n])
+        if name in loops:
+            del words[:n]
+            return loops[name]
+    if "" in loops and (not words or words[0] in {j.step for j in store.jobs.all(loops[""].id)}):
+        return loops[""]
     if (not words or words[0] in ("it", "p")) and (len(loops) == 1 or workflow.name in loops):
         return loops.get(workflow.name) or next(iter(loops.values()))
     given = words[0] if words else ""
@@ -136,9 +149,15 @@ def _loop(store: Store, workflow: WorkflowRecord, words: list[str]) -> LoopRecor
                         fix=did_you_mean(given, [*loops, "it", "p"]))  # fmt: skip
 
 
-def _numbers(words: list[str], path: str) -> dict[str, Any]:
-    """What the words after the loop name: ``it/<k>/p/<N>/<step>/job/<c>/a/<M>``, or ``p/<N>/...``."""
-    found: dict[str, Any] = {}
+_JOB = re.compile(r"(?:([A-Za-z][A-Za-z0-9_-]*)\.)?([0-9]+)")
+
+
+def _numbers(words: list[str], path: str, *, hidden: bool) -> dict[str, Any]:
+    """What the words after the loop name: ``it/<k>/p/<N>/<step>/job/<c>/a/<M>``, or ``p/<N>/...``.
+
+    hidden : the workflow's own steps, whose one point paths leave out.
+    """
+    found: dict[str, Any] = {"point": 1} if hidden and words else {}
     rest = list(words)
     for word, field in (("it", "iteration"), ("p", "point"), ("", "step"), ("job", "chunk"), ("a", "attempt")):
         if not rest or (word and rest[0] != word):
@@ -148,6 +167,10 @@ def _numbers(words: list[str], path: str) -> dict[str, Any]:
                 found[field] = rest.pop(0)
             continue
         rest.pop(0)
+        job = _JOB.fullmatch(rest[0]) if rest and word == "job" else None
+        if job and job[1]:
+            found["variant"] = job[1]
+            rest[0] = job[2]
         if not rest or not rest[0].isdecimal():
             raise InputError.of("E-PATH-005", f"the path {path} breaks off", f"a number belongs after {word}/", "",
                                 "A full path is workflow/loop/it/1/p/1/step/job/0/a/1.")  # fmt: skip
@@ -177,7 +200,8 @@ def _check(store: Store, target: Target) -> None:
                             fix=did_you_mean(target.step, steps))  # fmt: skip
     of_step = [j for j in jobs if j.step == target.step]
     if target.chunk is not None:
-        _among("job", target.chunk, [j.chunk for j in of_step], f"{path}/p/{target.point}/{target.step}")
+        here = [j.chunk for j in of_step if j.variant == target.variant]
+        _among("job", target.chunk, here, f"{path}/p/{target.point}/{target.step}")
     if target.attempt is not None:
         numbers = [a.number for a in store.jobs.attempts([j.id for j in target.jobs(store)])]
         _among("attempt", target.attempt, numbers, f"{path}/p/{target.point}/{target.step}/job/{target.chunk or 0}")

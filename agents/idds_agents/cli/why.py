@@ -14,7 +14,7 @@ from idds_agents.workspace import Workspace
 from idds_core.ports import Capabilities
 from idds_core.routing import route
 from idds_core.states import TERMINAL, JobState, LoopState, Wish
-from idds_core.store import Job, Store
+from idds_core.store import Job, Store, place_of
 
 __all__ = ["why"]
 
@@ -66,7 +66,7 @@ def _path(target: Target) -> str:
         "p",
         str(target.point),
         target.step,
-        *(["job", str(target.chunk)] if target.chunk else []),
+        *(["job", place_of(target.variant, target.chunk)] if target.chunk is not None else []),
     ]
     return "/".join(w for w in words if w)
 

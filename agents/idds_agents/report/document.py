@@ -10,9 +10,9 @@ from typing import Any
 from idds_agents.report.reading import LoopView
 from idds_core.history import Point
 from idds_core.states import AttemptState
-from idds_core.store import Attempt, Iteration, Job, Store
+from idds_core.store import Attempt, Iteration, Job, LoopRecord, Store
 
-__all__ = ["attempt_document", "failures", "job_document", "job_path", "loop_document", "point_document"]
+__all__ = ["attempt_document", "failures", "job_document", "job_path", "loop_document", "point_document", "point_path"]
 
 
 def loop_document(view: LoopView, store: Store) -> dict[str, Any]:
@@ -38,8 +38,21 @@ def loop_document(view: LoopView, store: Store) -> dict[str, Any]:
         "elapsed_s": view.elapsed_s,
         "workdir": str(store.path.parent),
         "verdicts": [iteration_document(i) for i in view.iterations],
+        "loops": [inside_document(view, loop) for loop in _inside(view, store)],
         "failed_attempts": [attempt_document(a, store.path.parent) for a in failed],
     }
+
+
+def _inside(view: LoopView, store: Store) -> list[LoopRecord]:
+    """Loops inside the loop, at any depth."""
+    start = f"{view.record.name}/" if view.record.name else ""
+    others = [other for other in store.workflows.loops(view.workflow.id) if other.id != view.record.id]
+    return [other for other in others if other.name.startswith(start)]
+
+
+def inside_document(view: LoopView, loop: LoopRecord) -> dict[str, Any]:
+    """A loop inside another, in short."""
+    return {"path": f"{view.workflow.path}/{loop.name}", "state": str(loop.state), "reason": loop.reason}
 
 
 def failures(attempts: Sequence[Attempt]) -> tuple[dict[str, int], dict[str, int]]:
@@ -64,15 +77,20 @@ def iteration_document(iteration: Iteration) -> dict[str, Any]:
     }
 
 
+def point_path(loop: str, iteration: int, number: int) -> str:
+    """The path of a point; a workflow's own steps have one that paths leave out."""
+    return f"{loop}/it/{iteration}/p/{number}" if "/" in loop else loop
+
+
 def job_path(loop: str, job: Job) -> str:
     """The path of a job."""
-    return f"{loop}/it/{job.iteration}/p/{job.point}/{job.step}/job/{job.chunk}"
+    return f"{point_path(loop, job.iteration, job.point)}/{job.step}/job/{job.place}"
 
 
 def point_document(loop: str, point: Point, jobs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """A point: its parameters, what was measured, its jobs."""
     return {
-        "path": f"{loop}/it/{point.iteration}/p/{point.number}",
+        "path": point_path(loop, point.iteration, point.number),
         "number": point.number,
         "iteration": point.iteration,
         "state": str(point.state),

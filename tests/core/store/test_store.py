@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from idds_core.binding import Given
 from idds_core.errors import IddsError, StoreError
 from idds_core.ports import Failure
 from idds_core.states import AttemptState, FailureClass, JobState, PointState, Wish
@@ -134,7 +135,7 @@ def test_the_next_step_is_released_for_its_own_point_only(store: Store, loop_id:
     assert store.jobs.release("conductor") == 1
     (ready,) = claim(store, loop_id)
     assert (ready.point, ready.step) == (3, "measure")
-    assert ready.upstream == (("make", {"values": {"z": 1.0}, "files": {}}),)
+    assert ready.upstream == (Given("make", {"values": {"z": 1.0}, "files": {}}),)
 
 
 def test_a_failed_point_cancels_its_waiting_jobs(store: Store, loop_id: int) -> None:
