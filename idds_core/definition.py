@@ -178,6 +178,7 @@ def _loop_document(
     targets = loop.targets or getattr(learner, "targets", ())
     targets = [targets] if isinstance(targets, str) else targets
     problems += _target_problems(targets, learner is not None, f"{where}.targets")
+    problems += _blind_problems(loop.blind, targets, f"{where}.blind")
     problems += _count_problems(loop, where)
     problems += _parameter_problems(loop.parameters, loop.space, where)
     problems += reserved_problems(loop, where)
@@ -262,6 +263,19 @@ def _target_problems(targets: Any, expected: bool, where: str) -> Iterator[Probl
         yield Problem(
             "E-DEF-011", "no proper target is named", why, where, 'Give targets=["obs"] to the learner or the loop.'
         )
+
+
+def _blind_problems(blind: Any, targets: Any, where: str) -> Iterator[Problem]:
+    known = targets if isinstance(targets, (list, tuple)) else ()
+    why = ""
+    if not isinstance(blind, (list, tuple)):
+        why = f"{blind!r} are no names"
+    elif [name for name in blind if name not in known]:
+        why = f"{', '.join(map(str, blind))}; targets are {', '.join(map(str, known))}"
+    elif blind and set(blind) >= set(known):
+        why = "nothing would be left for the learner to see"
+    if why:
+        yield Problem("E-DEF-017", "these targets cannot be blinded", why, where, "Name some of the targets.")
 
 
 def _count_problems(loop: Loop, where: str) -> Iterator[Problem]:

@@ -282,6 +282,7 @@ class Loop:
     targets : what an observation must have; the learner's own targets by default.
     parameters : values of the definition, seen by all steps.
     hold_after : the loop is held after so many identical failures in a row.
+    blind : targets that are sealed until somebody unblinds them: neither the learner nor anybody else sees them.
 
     """
 
@@ -297,6 +298,12 @@ class Loop:
     parameters: dict[str, Any] = field(default_factory=dict)
     mode: Literal["batch"] = "batch"
     hold_after: int = 5
+    blind: tuple[str, ...] = ()
+
+    @property
+    def open_targets(self) -> tuple[str, ...]:
+        """Targets that may be seen."""
+        return tuple(t for t in self.targets if t not in self.blind)
 
     def run(self, workdir: str | Path | None = None, *, seed: int = 0) -> Any:
         """Run the loop on this machine until it concludes; the same call resumes it. Returns the engine's result."""

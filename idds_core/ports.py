@@ -165,12 +165,14 @@ class Function:
     bundle : absolute path of the folder with the source.
     arguments : name -> JSON value; a file is ``{"$file": "<absolute path>"}``.
     context : whether the function takes ``ctx``.
+    own_folder : whether it runs in the attempt's folder although it takes no ``ctx``: what it writes must be found.
     """
 
     reference: str
     bundle: str
     arguments: Mapping[str, Any]
     context: bool = False
+    own_folder: bool = False
 
 
 Payload = Command | Function

@@ -12,7 +12,8 @@ from idds_agents.outcomes import DISK_FULL, Caps, abandoned, failed, outcome_of
 from idds_agents.points import job_values, point_path
 from idds_core.binding import BindingError, bind, joined
 from idds_core.history import derive_seed
-from idds_core.ports import Failure, JobReport, JobSpec, Provider, SubmissionStatus
+from idds_core.ports import Failure, Function, JobReport, JobSpec, Provider, SubmissionStatus
+from idds_core.sealing import Seal
 from idds_core.settings import Settings
 from idds_core.states import AttemptState, FailureClass, JobState, LoopState, Wish
 from idds_core.store import Claim, LoopRecord, Outcome, Store
@@ -47,6 +48,8 @@ class Carrier:
         self._outcomes: list[Outcome] = []  # ended without the provider
         self._cancelling: set[str] = set()
         self._forget: list[str] = []  # ended and on record
+        self._unsealed: list[Claim] = []  # ended and on record, with what it left still open
+        self._seal: Seal | None = None
         self._lease_renewed = store.now()
 
     @property
@@ -144,9 +147,24 @@ class Carrier:
     def _outcome(self, handle: str, report: JobReport) -> Outcome:
         claim = self._running[handle]
         plan = self._catalog.plan(claim.loop_id)
-        outcome = outcome_of(claim, report, plan, self._store.now(), self._caps)
+        caps = self._caps
+        if plan.is_blind(claim.step):
+            caps = replace(caps, seal=self._key())
+            self._unsealed.append(claim)
+        outcome = outcome_of(claim, report, plan, self._store.now(), caps)
         cores = plan.step(claim.step).requires.cores
         return outcome if cores == 1 else replace(outcome, cores=cores)
+
+    def _key(self) -> Seal:
+        if self._seal is None:
+            self._seal = Seal(self._workdir / ".idds", make=True)
+        return self._seal
+
+    def close_sealed(self) -> None:
+        """Seal the folders of what has ended and is on record."""
+        unsealed, self._unsealed = self._unsealed, []
+        for claim in unsealed:
+            self._key().close_folder(self._workdir / claim.attempt.path)
 
     def _unless_cancelled(self, outcome: Outcome, cancelled: set[int]) -> Outcome:
         """What ends after its loop was cancelled never enters the history; a result is kept beside it."""
@@ -220,6 +238,8 @@ class Carrier:
         forget, self._forget = self._forget, []
         if forget:
             self._provider.forget(forget)
+        if self._unsealed:
+            self.close_sealed()
         claims, self._claimed = self._claimed, []
         specs: list[JobSpec] = []
         kept: list[Claim] = []
@@ -260,10 +280,13 @@ class Carrier:
         if plan.wide:
             outputs += self._catalog.loop_files(plan, point_path(claim.attempt.path), claim.step_no)
             values = job_values(plan.loop.body, values, claim)
+        payload = bind(step, values, outputs, str(plan.bundle), seed)
+        if plan.is_blind(claim.step) and isinstance(payload, Function):
+            payload = replace(payload, own_folder=True)  # whatever it writes can then be sealed
         return JobSpec(
             key=claim.attempt.key,
             folder=f"{self._workdir}/{claim.attempt.path}",
-            payload=bind(step, values, outputs, str(plan.bundle), seed),
+            payload=payload,
             requires=step.requires,
             seed=seed,
             digest=claim.digest,

@@ -47,9 +47,23 @@ class LoopPlan:
         """The step of that name."""
         return next(step for step in self.loop.body if isinstance(step, Step) and step.name == name)
 
+    def is_blind(self, name: str) -> bool:
+        """Whether the step sees sealed targets."""
+        return bool(self.loop.blind) and self.is_last(name)
+
     def is_last(self, name: str) -> bool:
         """Whether the step gives the observation."""
         return self.loop.body[-1].name == name
+
+
+def _for_learner(document: Mapping[str, Any], loop: Loop) -> Mapping[str, Any]:
+    """The loop's document as its learner may see it: without blind targets."""
+    if not loop.blind:
+        return document
+    learner = dict(document["learner"])
+    if isinstance(learner.get("targets"), list):
+        learner["targets"] = [t for t in learner["targets"] if t not in loop.blind]
+    return {**document, "learner": learner, "targets": list(loop.open_targets)}
 
 
 class Catalog:
@@ -78,7 +92,7 @@ class Catalog:
                 seed = derive_seed(around.seed, outer.number, loop.name)
             self._plans[loop_id] = LoopPlan(
                 loop,
-                definition.document_of(record.name),
+                _for_learner(definition.document_of(record.name), loop),
                 f"{workflow.path}/{record.name}".rstrip("/"),
                 self._workdir / "bundles" / workflow.bundle,
                 seed,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from idds_agents.blinding import close_left_open
 from idds_agents.carrier import Carrier
 from idds_agents.catalog import Catalog
 from idds_agents.conductor import Conductor
@@ -153,6 +154,7 @@ class Engine:
                 self._sweep()
                 self._waker.wait(self._pause())
         self.carrier.collect()
+        self.carrier.close_sealed()
         self.store.audit.seal()
         return self.store.workflows.loops(self._workflow_id)[0]
 
@@ -308,6 +310,7 @@ def running(
         check_routes(definition, {provider.name: can})
         bundle, _ = make_bundle(source, workspace.bundles, workspace.folder)
         workflow = enter(store, definition, bundle, seed, fresh=fresh)
+        close_left_open(store, workspace.folder, workflow.id)
         providers = {provider.name: dataclasses.asdict(can)}
         workspace.publish({"pid": os.getpid(), "since": store.now(), "providers": providers})
         yield Engine(store, provider, host, waker, workspace.folder, settings, workflow.id), workflow

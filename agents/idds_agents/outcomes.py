@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from idds_agents.catalog import LoopPlan
 from idds_agents.points import with_shares
 from idds_core.binding import BindingError, observe
-from idds_core.history import strict_json
+from idds_core.history import Observation, strict_json
 from idds_core.ports import Failure, JobReport, ReportState
 from idds_core.states import AttemptState, FailureClass, JobState, PointState
 from idds_core.store import Claim, Outcome
 
-__all__ = ["DISK_FULL", "Caps", "abandoned", "failed", "outcome_of"]
+if TYPE_CHECKING:
+    from idds_core.sealing import Seal
+
+__all__ = ["DISK_FULL", "Caps", "abandoned", "failed", "outcome_of", "sealed"]
 
 _BACK_OFF_MAX_S = 60.0
 #: a failure that is nobody's but the disk's: it burns no cap, and the loop is held until somebody has made room
@@ -28,6 +33,7 @@ class Caps:
     infra_attempts: int = 10
     output_limit: int = 1_000_000
     back_off_s: float = 1.0
+    seal: Seal | None = None
 
 
 def outcome_of(claim: Claim, report: JobReport, plan: LoopPlan, now: float, caps: Caps) -> Outcome:
@@ -37,12 +43,15 @@ def outcome_of(claim: Claim, report: JobReport, plan: LoopPlan, now: float, caps
             return _succeeded(claim, report, plan, caps)
         except BindingError as error:
             failure = Failure(FailureClass.USER, "E-JOB-RESULT", f"INVALID_RESULT: {error}", f"E-JOB-RESULT {error}")
+            failure = _discreet(failure) if plan.is_blind(claim.step) else failure
             return failed(claim, failure, plan, now, caps, report)
     if report.state is ReportState.INFEASIBLE:
         return _infeasible(claim, report)
     if report.state is ReportState.CANCELLED:
         return Outcome(claim, AttemptState.CANCELLED, JobState.CANCELLED, reason="cancelled", usage=report.usage)
     failure = report.failure or Failure(FailureClass.INFRA, "E-JOB-LOST", "the provider gave no reason")
+    if plan.is_blind(claim.step):
+        failure = _discreet(failure)
     return failed(claim, failure, plan, now, caps, report)
 
 
@@ -54,6 +63,8 @@ def _succeeded(claim: Claim, report: JobReport, plan: LoopPlan, caps: Caps) -> O
         if plan.wide:
             observed = with_shares(observed, plan, claim)
         observation = strict_json(observed.to_json())
+        if plan.loop.blind and caps.seal is not None:
+            observation, text = sealed(observed, result, plan.loop.blind, caps.seal)
     return Outcome(
         claim,
         AttemptState.SUCCEEDED,
@@ -64,6 +75,34 @@ def _succeeded(claim: Claim, report: JobReport, plan: LoopPlan, caps: Caps) -> O
         usage=report.usage,
         node=report.node,
     )
+
+
+def sealed(observed: Observation, result: Mapping[str, Any], blind: Sequence[str], seal: Seal) -> tuple[str, str]:
+    """Texts of an observation and a result in which nobody sees the blind targets.
+
+    Numbers beside the targets are sealed too, for they may tell as much; all but the shares of split steps.
+    """
+    kept = {k: v for k, v in observed.extras.items() if k.startswith("share_")}
+    hidden = {
+        "values": {k: v for k, v in observed.values.items() if k in blind},
+        "sigmas": {k: v for k, v in observed.sigmas.items() if k in blind},
+        "extras": {k: v for k, v in observed.extras.items() if k not in kept},
+    }
+    shown = {
+        "values": {k: v for k, v in observed.values.items() if k not in blind},
+        "sigmas": {k: v for k, v in observed.sigmas.items() if k not in blind},
+        "extras": kept,
+        "sealed": seal.text(hidden),
+    }
+    return strict_json(shown), strict_json({"values": {}, "files": {}, "sealed": seal.text(result)})
+
+
+def _discreet(failure: Failure) -> Failure:
+    """A failure of a step that has seen sealed targets: its words may name them, so only the kind is kept."""
+    kind = re.match(r"[A-Za-z_.]+", failure.message)
+    message = f"{kind[0] if kind else failure.code} (the rest is sealed: this step sees blinded targets)"
+    digest = hashlib.sha256((failure.signature or "").encode()).hexdigest()[:16]
+    return replace(failure, message=message, signature=f"{failure.code} {digest}")
 
 
 def _checked(claim: Claim, result: Mapping[str, Any] | None, caps: Caps) -> tuple[dict[str, Any], str]:

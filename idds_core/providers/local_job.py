@@ -65,6 +65,8 @@ def encoded(spec: JobSpec, payload: Function) -> str:
         "log_limit": spec.log_limit,
         "output_limit": spec.output_limit,
     }
+    if payload.own_folder:
+        frame["own_folder"] = True
     if payload.context:
         frame["parameters"] = dict(spec.parameters)
     return dumps(frame)

@@ -160,11 +160,12 @@ def _raised(error: BaseException, bundle: str) -> dict[str, Any]:
 
 def _call(function: Callable[..., Any], job: Mapping[str, Any]) -> Any:
     arguments = {name: _decoded(value) for name, value in job["arguments"].items()}
+    folder = job["folder"]
+    if job["context"] or job.get("own_folder"):
+        os.makedirs(folder, exist_ok=True)
+        os.chdir(folder)
     if not job["context"]:
         return function(**arguments)
-    folder = job["folder"]
-    os.makedirs(folder, exist_ok=True)
-    os.chdir(folder)
     return function(ctx=Context(Path(folder), job["seed"], job["parameters"]), **arguments)
 
 

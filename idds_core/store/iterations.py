@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 
@@ -99,6 +99,22 @@ class Decision:
     verdict: Verdict
 
 
+class Opens(Protocol):
+    """What opens sealed targets (:class:`idds_core.sealing.Seal`)."""
+
+    def value(self, text: str) -> dict[str, Any]:
+        """The sealed part of an observation."""
+        ...
+
+
+def _observation(data: Mapping[str, Any], seal: Opens | None) -> Observation:
+    sealed = data.get("sealed")
+    if not sealed or seal is None:
+        return Observation.from_json(data)
+    more = seal.value(sealed)
+    return Observation.from_json({k: {**data[k], **more[k]} for k in ("values", "sigmas", "extras")})
+
+
 def _new_point(number: int, parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "number": number,
@@ -150,34 +166,38 @@ class Iterations:
             for r in rows
         ]
 
-    def points(self, loop_id: int, after: int = 0) -> tuple[Point, ...]:
-        """Points of a loop with a number above `after`, ordered by number."""
+    def points(self, loop_id: int, after: int = 0, seal: Opens | None = None) -> tuple[Point, ...]:
+        """Points of a loop with a number above `after`, ordered by number; sealed targets only with what opens them."""
         rows = self._db.run(_POINTS, {"loop": loop_id, "after": after})
         loads = json.loads
         return tuple(
-            Point(r[0], r[1], loads(r[2]), PointState(r[3]), Observation.from_json(loads(r[4])) if r[4] else None, r[5])
+            Point(r[0], r[1], loads(r[2]), PointState(r[3]), _observation(loads(r[4]), seal) if r[4] else None, r[5])
             for r in rows
         )
 
-    def history(self, loop_id: int, loop: Loop, seed: int, known: History | None = None) -> History:
+    def history(
+        self, loop_id: int, loop: Loop, seed: int, known: History | None = None, seal: Opens | None = None
+    ) -> History:
         """What the learner of a loop may see.
 
         Parameters
         ----------
         loop_id, loop, seed : whose.
         known : the history as it stood when all its points had ended; only what came since is read.
+        seal : opens the sealed targets, for people who may see them; a learner never does.
 
         """
         old_points = known.points if known else ()
         old_records = known.iterations[:-1] if known else ()  # the last one's decision may have been added since
         with self._db.reading():
             closed = [i for i in self._read(loop_id, after=len(old_records)) if i.closed is not None]
-            points = old_points + self.points(loop_id, len(old_points))
+            points = old_points + self.points(loop_id, len(old_points), seal)
         records = tuple(
             IterationRecord(i.number, i.learner_state, i.diagnostics, i.elapsed_s or 0.0, i.core_hours or 0.0)
             for i in closed
         )
-        return History(loop.space, seed, loop.targets, points, old_records + records)
+        targets = loop.targets if seal else loop.open_targets
+        return History(loop.space, seed, targets, points, old_records + records)
 
     # ------------------------------------------------------------------ writing
     def add(

@@ -59,6 +59,7 @@ class LoopRecord:
     created: float
     parent_point: int | None = None
     step_no: int = 0
+    unblinded: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,7 @@ loop = sa.Table(
     sa.Column("wish", sa.Text, nullable=False, server_default="run"),
     *_state(),
     sa.Column("parent_point", sa.Integer),
+    sa.Column("unblinded", sa.Float),
     sa.Column("step_no", sa.Integer, nullable=False, server_default="0"),
     sa.UniqueConstraint("workflow_id", "name"),
 )

@@ -19,8 +19,21 @@ __all__ = ["Workflows"]
 _WORKFLOW = [
     tables.workflow.c[n] for n in ("id", "name", "revision", "definition", "bundle", "seed", "state", "wish", "reason")
 ]
-_LOOP = [tables.loop.c[n] for n in ("id", "workflow_id", "name", "state", "wish", "reason", "created",
-                                       "parent_point", "step_no")]  # fmt: skip
+_LOOP = [
+    tables.loop.c[n]
+    for n in (
+        "id",
+        "workflow_id",
+        "name",
+        "state",
+        "wish",
+        "reason",
+        "created",
+        "parent_point",
+        "step_no",
+        "unblinded",
+    )
+]
 
 # Statements that are asked at each turn of an engine are built once: building one costs more than running it.
 _LIVE: list[Any] = [sa.literal_column("'active'"), sa.literal_column("'held'")]
@@ -164,6 +177,19 @@ class Workflows:
         c = tables.command.c
         with self._db.reading() as connection:
             return connection.execute(sa.select(c.answer).where(c.id == command_id)).scalar()
+
+    def unblind(self, loop_id: int, actor: str, reason: str) -> bool:
+        """From now on people see the sealed targets of a loop; an event says who did it. False: they did before."""
+        now = self._db.now()
+        c = tables.loop.c
+        with self._db.transaction() as connection:
+            moved = connection.execute(
+                sa.update(tables.loop).where(c.id == loop_id, c.unblinded.is_(None)).values(unblinded=now)
+            ).rowcount
+            if moved:
+                row = {"entity": "blinding", "entity_id": loop_id, "old": "blind", "new": "unblinded", "actor": actor}
+                connection.execute(sa.insert(tables.event), {**row, "reason": reason, "at": now})
+        return bool(moved)
 
     def meta(self, key: str) -> str | None:
         """A fact about the store itself."""

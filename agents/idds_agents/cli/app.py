@@ -173,6 +173,22 @@ def export(
 
 
 @app.command()
+def unblind(
+    path: _Loop = None,
+    reason: Annotated[str, typer.Option("--reason", help="Who allowed it, and why; kept on record.")] = ...,  # type: ignore[assignment]
+    workdir: _Workdir = None,
+    as_json: _Json = False,
+) -> int:
+    """Show the sealed targets of a loop from now on; it cannot be undone.
+
+    Example: idds-core unblind monohbb --reason "approved 2026-11-24, minutes 12"
+    """
+    from idds_agents.cli import blind as verb
+
+    return verb.unblind(path, workdir, reason=reason, as_json=as_json)
+
+
+@app.command()
 def verify(
     deep: Annotated[bool, typer.Option("--deep", help="Checksums of files, too.")] = False,
     workdir: _Workdir = None,

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from idds_agents.catalog import Catalog
 from idds_agents.cli.problems import InputError
 from idds_agents.cli.text import clean, print_json, say
 from idds_agents.cli.where import Target, looking, resolve
@@ -26,7 +27,7 @@ def logs(path: str | None, workdir: Path | None, *, follow: bool, as_json: bool)
     """Print the log of an attempt; of a job its last one; of what is above, all failed ones with headers."""
     with looking(workdir) as (workspace, store):
         target = resolve(store, path)
-        attempts = _wanted(store, target)
+        attempts = _allowed(workspace, store, target, _wanted(store, target))
         if as_json:
             print_json([{"path": a.path, "state": str(a.state), "log": _text(workspace, a)} for a in attempts])
             return 0
@@ -54,6 +55,20 @@ def _wanted(store: Store, target: Target) -> list[Attempt]:
         return found[-1:] if target.attempt is None else found
     below = {j.id for j in target.jobs(store)}
     return [a for a in store.jobs.failed_attempts(target.loop.id) if a.job_id in below]
+
+
+def _allowed(workspace: Workspace, store: Store, target: Target, attempts: list[Attempt]) -> list[Attempt]:
+    """Attempts whose log may be seen: none of a step that sees sealed targets."""
+    plan = Catalog(store, workspace.folder).plan(target.loop.id)
+    if not plan.loop.blind or target.loop.unblinded is not None:
+        return attempts
+    last = plan.loop.body[-1].name
+    seen = {job.id for job in store.jobs.all(target.loop.id) if job.step == last}
+    allowed = [a for a in attempts if a.job_id not in seen]
+    if attempts and not allowed:
+        raise InputError.of("E-LOG-002", f"the logs of step {last} are sealed", f"it sees {', '.join(plan.loop.blind)}",
+                            target.loop_path, "They can be read after 'unblind'.")  # fmt: skip
+    return allowed
 
 
 def _text(workspace: Workspace, attempt: Attempt) -> str:

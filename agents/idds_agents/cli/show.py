@@ -61,7 +61,8 @@ def _below_point(store: Store, target: Target, folder: Path) -> dict[str, Any]:
     jobs = target.jobs(store)
     documents = [job_document(target.loop_path, job, store.jobs.attempts([job.id]), folder) for job in jobs]
     if target.step is None:
-        point = next(p for p in store.iterations.points(target.loop.id) if p.number == target.point)
+        points = view_loop(store, folder, target.loop.id).history.points
+        point = next(p for p in points if p.number == target.point)
         return point_document(target.loop_path, point, documents)
     if target.attempt is not None:
         return attempt_document(target.attempts(store, jobs)[0], folder)
@@ -131,8 +132,8 @@ def _attempts(found: list[dict[str, Any]]) -> list[str]:
 # ---------------------------------------------------------------------- ls
 def ls(path: str | None, workdir: Path | None, *, as_json: bool) -> int:
     """Print what is below a path: workflows, iterations, points or jobs."""
-    with looking(workdir) as (_, store):
-        head, rows = _workflows(store) if path is None else _below(store, resolve(store, path))
+    with looking(workdir) as (workspace, store):
+        head, rows = _workflows(store) if path is None else _below(store, resolve(store, path), workspace.folder)
     if as_json:
         print_json([dict(zip(head, row, strict=True)) for row in rows])
     else:
@@ -154,11 +155,12 @@ def _workflows(store: Store) -> _Listing:
     return ["path", "state", "iterations", "evaluations", "reason"], rows
 
 
-def _below(store: Store, target: Target) -> _Listing:
+def _below(store: Store, target: Target, folder: Path) -> _Listing:
     if target.point is not None:
         return _jobs(store, target)
     if target.iteration is not None:
-        found = [p for p in store.iterations.points(target.loop.id) if p.iteration == target.iteration]
+        points = view_loop(store, folder, target.loop.id).history.points
+        found = [p for p in points if p.iteration == target.iteration]
         return _points(target.loop_path, found)
     if not target.loop.name:
         return _hidden(store, target)

@@ -34,6 +34,7 @@ def loop_document(view: LoopView, store: Store) -> dict[str, Any]:
         "digest": view.history.digest,
         "seed": view.workflow.seed,
         "targets": list(view.plan.loop.targets),
+        "sealed": [] if view.record.unblinded is not None else list(view.plan.loop.blind),
         "core_hours": view.core_hours,
         "elapsed_s": view.elapsed_s,
         "workdir": str(store.path.parent),

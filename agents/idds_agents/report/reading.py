@@ -14,6 +14,7 @@ from idds_agents.catalog import Catalog, LoopPlan
 from idds_core.errors import IddsError
 from idds_core.history import History
 from idds_core.ports import Surrogate
+from idds_core.sealing import Seal
 from idds_core.states import TERMINAL
 from idds_core.store import Iteration, LoopRecord, Store, WorkflowRecord
 
@@ -77,12 +78,13 @@ def view_loop(store: Store, workdir: Path, loop_id: int) -> LoopView:
     with store.reading():
         record = store.workflows.loop(loop_id)
         plan = Catalog(store, workdir).plan(loop_id)
+        seal = Seal(workdir / ".idds") if plan.loop.blind and record.unblinded is not None else None
         return LoopView(
             store.workflows.by_id(record.workflow_id),
             record,
             plan,
             tuple(store.iterations.all(loop_id)),
-            store.iterations.history(loop_id, plan.loop, plan.seed),
+            store.iterations.history(loop_id, plan.loop, plan.seed, seal=seal),
             store.counters(loop_id),
             store.now(),
         )
@@ -103,7 +105,10 @@ def surrogate_of(plan: LoopPlan, history: History) -> Surrogate | None:
     bundle = str(plan.bundle)
     if bundle not in sys.path:  # the learner may live beside the scan file
         sys.path.insert(0, bundle)
-    learner: Any = build(plan.document["learner"], LEARNERS)
+    described = dict(plan.document["learner"])
+    if plan.loop.blind and "targets" in described:  # those that the history shows
+        described["targets"] = list(history.targets)
+    learner: Any = build(described, LEARNERS)
     if not isinstance(learner, Mapper):
         return None
     try:

@@ -1,4 +1,4 @@
-"""Points of many jobs, and loops inside of loops."""
+"""Points of many jobs, loops inside of loops, sealed targets."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("loop", sa.Column("parent_point", sa.Integer(), nullable=True))
+    op.add_column("loop", sa.Column("unblinded", sa.Float(), nullable=True))
     op.add_column("loop", sa.Column("step_no", sa.Integer(), server_default="0", nullable=False))
     op.create_index("ix_loop_parent", "loop", ["parent_point"])
     op.add_column("point", sa.Column("wide", sa.Integer(), server_default="0", nullable=False))
