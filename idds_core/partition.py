@@ -131,14 +131,15 @@ def _spans(step: Step, values: Mapping[str, Any]) -> list[tuple[int, int]]:
     return [(first, min(size, total - first)) for first in range(0, total, size)]
 
 
-def chunk_values(step: Step, part: Part) -> dict[str, Any]:
+def chunk_values(step: Step, values: Mapping[str, Any], variant: str, chunk: int) -> dict[str, Any]:
     """What a job sees of its place, beside the parameters."""
-    own: dict[str, Any] = {"variant": part.variant} if part.variant else {}
+    own: dict[str, Any] = {"variant": variant} if variant else {}
     size, unit = split_of(step)
     if unit or size > 1:
-        own |= {"chunk": part.chunk, "chunks": part.chunks}
-    if unit:
-        own |= {unit: part.quanta, f"first_{unit}": part.first}
+        spans = _spans(step, values)
+        own |= {"chunk": chunk, "chunks": len(spans)}
+        if unit:
+            own |= {unit: spans[chunk][1], f"first_{unit}": spans[chunk][0]}
     return own
 
 

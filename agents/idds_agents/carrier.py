@@ -9,7 +9,7 @@ from pathlib import Path
 
 from idds_agents.catalog import Catalog
 from idds_agents.outcomes import DISK_FULL, Caps, abandoned, failed, outcome_of
-from idds_agents.points import job_values, point_path
+from idds_agents.points import job_values, losses_allowed, point_path
 from idds_core.binding import BindingError, bind, joined
 from idds_core.history import derive_seed
 from idds_core.ports import Failure, Function, JobReport, JobSpec, Provider, SubmissionStatus
@@ -195,7 +195,7 @@ class Carrier:
             loop = self._store.workflows.loop(o.claim.loop_id)
             if loop.state is not LoopState.ACTIVE:
                 continue
-            limit = self._catalog.plan(loop.id).loop.hold_after
+            limit = losses_allowed(self._catalog.plan(loop.id), o.claim)
             count = self._store.jobs.identical_failures(loop.id, o.claim.step, o.failure.signature)
             if count >= limit:
                 reason = (

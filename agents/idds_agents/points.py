@@ -16,7 +16,7 @@ from idds_core.partition import Advance, advance, chunk_values, parts, shares
 from idds_core.states import LoopState, PointState, Wish
 from idds_core.store import Claim, LoopRecord, Store
 
-__all__ = ["advance_points", "cut_problem", "job_values", "leave_result", "point_path", "with_shares"]
+__all__ = ["advance_points", "cut_problem", "job_values", "leave_result", "losses_allowed", "point_path", "with_shares"]
 
 _LOST_INPUT = "its input is lost"
 _FIELDS = 4  # words of a path after the point: step, job, <c>, a, <M>
@@ -29,20 +29,21 @@ def point_path(attempt: str) -> str:
 
 def job_values(body: Sequence[Step | Loop], values: Mapping[str, Any], claim: Claim) -> dict[str, Any]:
     """Parameters as one job of many sees them: its variant and chunk, and the shares reached before it."""
-    found = dict(values)
-    reached = shares(body, values, claim.upstream)
-    if reached:
-        found["shares"] = {step: share for step, share in reached.items() if _before(body, step, claim.step_no)}
-    for part in parts(body, values):
-        if (part.step, part.variant, part.chunk) == (claim.step, claim.variant, claim.chunk):
-            step = body[part.step_no]
-            assert isinstance(step, Step)
-            found |= chunk_values(step, part)
+    step = body[claim.step_no]
+    assert isinstance(step, Step)
+    found = {**values, **chunk_values(step, values, claim.variant, claim.chunk)}
+    if any(isinstance(e, Step) and e.split != 1 for e in body[: claim.step_no]):
+        found["shares"] = shares(body[: claim.step_no], values, claim.upstream)
     return found
 
 
-def _before(body: Sequence[Step | Loop], step: str, no: int) -> bool:
-    return any(e.name == step for e in body[:no])
+def losses_allowed(plan: LoopPlan, claim: Claim) -> int:
+    """How many jobs of a step may fail alike in a row: as the loop says, and what the step accepts at a point."""
+    step = plan.step(claim.step)
+    if step.accept == 1:
+        return plan.loop.hold_after
+    jobs = sum(part.step == step.name for part in parts(plan.loop.body, {**plan.values, **claim.parameters}))
+    return plan.loop.hold_after + int((1 - step.accept) * jobs)
 
 
 def with_shares(observation: Observation, plan: LoopPlan, claim: Claim) -> Observation:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -57,7 +57,7 @@ TOYS = (CIRCLE, PLANE, STAIRS)
 
 def play(
     learner: Learner, space: Space, outcome: Callable[[int, Mapping[str, Any]], Outcome], *, seed: int = 1,
-    batches: tuple[int, ...] = (10, 8, 8), targets: tuple[str, ...] = ("f",),
+    batches: tuple[int, ...] = (10, 8, 8), targets: tuple[str, ...] = ("f",), known: Sequence[Point] = (),
 ) -> Iterator[History]:  # fmt: skip
     """Run a learner as an engine does, in memory; the history after each closed iteration, its diagnostics in place.
 
@@ -65,9 +65,10 @@ def play(
     ----------
     outcome : what becomes of the point of that number: an observation, or the state it ends in
     batches : how many points are asked for, iteration by iteration
+    known : points measured before, numbered from 1
 
     """
-    history = History(space, seed, targets)
+    history = History(space, seed, targets, tuple(known))
     for n in (*batches, 0):
         proposal = learner.ask(history, n)
         if history.iterations:
