@@ -14,6 +14,7 @@ from pathlib import Path
 
 from idds_agents.carrier import Carrier
 from idds_agents.catalog import Catalog
+from idds_agents.cleaning import clean, expired
 from idds_agents.conductor import Conductor
 from idds_agents.learner_host import LearnerHost
 from idds_agents.transformer import Thinker, Transformer
@@ -293,6 +294,9 @@ def running(
         host.warm()
         store = workspace.open()
         stack.callback(store.close)
+        if settings.keep_attempts_days is not None:
+            clean(store, workspace.folder, expired(store, settings.keep_attempts_days), "engine",
+                  logs=not settings.keep_logs)  # fmt: skip
         waker = Waker(workspace.socket)
         stack.callback(waker.close)
         provider = LocalProvider(

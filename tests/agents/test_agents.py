@@ -13,15 +13,9 @@ from idds_core.model import chain
 from idds_core.ports import JobReport, JobSpec, ReportState, Submission, SubmissionStatus
 from idds_core.states import FailureClass, LoopState, PointState, WorkflowState
 from idds_core.testing.fakes import ScriptedProvider, arguments, failure, success
-from tests.world import World, function, toy
+from tests.world import World, function, honest, toy
 
 Make = Callable[..., World]
-
-
-def honest(spec: JobSpec) -> JobReport:
-    """Both steps of the toy, done right."""
-    given = arguments(spec)
-    return success(spec, {"events": given["x"] * given["y"]} if "x" in given else {"z": given["events"]})
 
 
 @pytest.fixture

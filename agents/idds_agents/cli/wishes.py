@@ -16,7 +16,7 @@ from idds_agents.workspace import Workspace
 from idds_core.errors import Problem
 from idds_core.store import Store
 
-__all__ = ["wish"]
+__all__ = ["actor", "wish"]
 
 _PATIENCE_S = 10.0
 _POLL_S = 0.05
@@ -30,7 +30,7 @@ def wish(verb: str, path: str | None, workdir: Path | None, *, as_json: bool) ->
     store = workspace.open()
     try:
         target = resolve_loop(store, path)
-        command = store.workflows.command(target.workflow.id, verb, _actor())
+        command = store.workflows.command(target.workflow.id, verb, actor())
         nudge(workspace.socket)
         by, answer = _answer(workspace, store, command)
         state = str(store.workflows.loop(target.loop.id).state)
@@ -54,7 +54,8 @@ def wish(verb: str, path: str | None, workdir: Path | None, *, as_json: bool) ->
     return FINE
 
 
-def _actor() -> str:
+def actor() -> str:
+    """Who asks, for the record."""
     try:
         return f"user {getpass.getuser()}"
     except (OSError, KeyError):

@@ -284,6 +284,7 @@ def test_a_store_of_a_newer_version_is_refused(store: Store) -> None:
     store.close()
     with sqlite3.connect(path) as raw:
         raw.execute("UPDATE alembic_version SET version_num = '9999'")
+        raw.execute("UPDATE meta SET value = '9999' WHERE key = 'readable_from'")
     raw.close()
     with pytest.raises(StoreError, match="E-STORE-009"):
         open_store(path)
