@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import platform
 import secrets
 import shutil
 import threading
@@ -308,7 +309,7 @@ def running(
         bundle, _ = make_bundle(source, workspace.bundles, workspace.folder)
         workflow = enter(store, definition, bundle, seed, fresh=fresh)
         providers = {provider.name: dataclasses.asdict(can)}
-        workspace.publish({"pid": os.getpid(), "since": store.now(), "providers": providers})
+        workspace.publish({"pid": os.getpid(), "host": platform.node(), "since": store.now(), "providers": providers})
         yield Engine(store, provider, host, waker, workspace.folder, settings, workflow.id), workflow
 
 
