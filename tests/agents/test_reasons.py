@@ -170,7 +170,7 @@ def test_an_engine_on_another_machine_is_named(cli: Cli, runs: Runs) -> None:
         pytest.skip("needs root and unshare")
     runs.shut_gate()
     workdir = runs.folder / "gated-run"
-    words = ["-m", "idds_agents", "run", runs.scan("gated"), "--set", f"gate={runs.gate}", "--slots", "1"]
+    words = ["-m", "idds_agents", "run", str(runs.scan("gated")), "--set", f"gate={runs.gate}", "--slots", "1"]
     engine = subprocess.Popen(
         ["unshare", "--uts", "sh", "-c", 'hostname login07; exec "$@"', "sh", sys.executable, *words],
         cwd=runs.folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -259,7 +259,7 @@ def test_jobs_in_back_off_and_jobs_that_fit_nowhere(cli: Cli, runs: Runs, monkey
     process.wait()
     monkeypatch.setenv("IDDS_SLOTS", "1")
     found = {r["reason"]: r for r in why(cli, workdir)}
-    assert found["no-provider"]["what"] == "no provider fits step measure: local: asks for 2 cores, has 1"
+    assert found["no-provider"]["what"] == "no provider fits step measure: local: it needs 2 cores, there are 1"
     assert "--slots" in found["no-provider"]["fix"]
 
 

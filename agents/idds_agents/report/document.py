@@ -45,7 +45,7 @@ def loop_document(view: LoopView, store: Store) -> dict[str, Any]:
 def failures(attempts: Sequence[Attempt]) -> tuple[dict[str, int], dict[str, int]]:
     """Number of failed attempts by class, and by code."""
     classes = Counter(a.failure_class or "INFRA" for a in attempts)
-    codes = Counter(a.failure_code or "E-JOB-UNKNOWN" for a in attempts)
+    codes = Counter(a.failure_code for a in attempts if a.failure_code)
     return dict(sorted(classes.items())), dict(sorted(codes.items()))
 
 
