@@ -262,10 +262,9 @@ class Carrier:
         same keys, and finds what runs. So nothing is cancelled until all of it is adopted or has ended.
         """
         running = getattr(self._provider, "running_keys", None)
-        if running is None:
-            return 0
         owned = self._store.jobs.live_keys()
-        strays = [key for key in running() if key not in owned and key.startswith(f"{self._store.id}-")]
+        found = running() if running is not None else ()
+        strays = [key for key in found if key not in owned and key.startswith(f"{self._store.id}-")]
         if self._store.audit.restored():
             if strays:
                 _log.warning("restored from a backup: %d jobs that the record does not own go on", len(strays))

@@ -139,7 +139,8 @@ def _folder(workspace: Workspace) -> Iterator[Finding]:
         yield Finding("folder", "error", f"{folder}: {error.strerror}", "Mend its permissions, or give --workdir.")
         return
     finally:
-        probe.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a read-only disk does not let go of what is not there either
+            probe.unlink()
     yield Finding("folder", "ok", f"{folder} is writable")
     yield _judge("fsync", f"{took:.1f} ms", fine=took <= _SLOW_FSYNC_MS, level="warning",
                  fix="Commits will be slow; use a local disk, or durability=normal.")  # fmt: skip
