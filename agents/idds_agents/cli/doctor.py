@@ -33,6 +33,7 @@ _SLOW_FSYNC_MS, _SYNCS = 20.0, 20
 _BUILT_AFTER = 1_704_067_200.0  # 2024: no clock that is right shows less
 _SKEW_S = 5.0
 _LOCK_S = 1.0
+_PERMISSIONS = "Mend the permissions of file, folder and disk."
 #: reasons that are the ordinary course of things
 _USUAL = frozenset({"jobs", "learner", "turn", "slots", "elsewhere", "failure", "waiting"})
 
@@ -208,6 +209,9 @@ def _writable(workspace: Workspace) -> Iterator[Finding]:
     """Whether an engine could write, when there is none: nobody else may hold the store's own lock."""
     if workspace.engine_facts() is not None:
         return
+    if not os.access(workspace.database, os.W_OK):  # SQLite would quietly open it for reading
+        yield Finding("store is writable", "error", "E-STORE-004 its file or its disk is read-only", _PERMISSIONS)
+        return
     uri = f"{workspace.database.as_uri()}?mode=rw"
     try:
         with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=_LOCK_S, isolation_level=None)) as raw:
@@ -215,7 +219,7 @@ def _writable(workspace: Workspace) -> Iterator[Finding]:
             raw.execute("ROLLBACK")
     except sqlite3.Error as error:
         locked = "locked" in str(error)
-        fix = "End the program that has it open." if locked else "Mend the permissions of file, folder and disk."
+        fix = "End the program that has it open." if locked else _PERMISSIONS
         yield Finding("store is writable", "error", f"{'E-STORE-005' if locked else 'E-STORE-004'} {error}", fix)
         return
     yield Finding("store is writable", "ok", "yes")
