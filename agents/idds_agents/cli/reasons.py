@@ -151,8 +151,9 @@ def _jobs(
     if due and facts is not None and used >= slots:
         yield Reason("slots", f"all {slots} slots are taken by {len(running)} jobs, {len(due)} wait for one",
                      "give more --slots when the machine has room")  # fmt: skip
+    going = "running" if facts is not None else "were running when the engine ended"
     counts = ", ".join(f"{len(jobs)} jobs {name}" for name, jobs in
-                       (("running", running), ("ready", ready), ("waiting", waiting)) if jobs)  # fmt: skip
+                       ((going, running), ("ready", ready), ("waiting", waiting)) if jobs)  # fmt: skip
     note = f" for earlier steps of their {'points' if len(waiting) > 1 else 'point'}" if waiting else ""
     yield Reason("jobs", f"{counts}{note}")
 
