@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import idds_core
-from idds_core.settings import Settings, read_settings
+from idds_core.settings import Settings, example, read_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
@@ -103,6 +103,7 @@ def test_the_settings_file_holds_every_setting_at_its_default(monkeypatch: pytes
     for name in set(defaults) - set(written):
         assert re.search(rf"^# {name} = ", text, re.MULTILINE), f"{name} is not mentioned"
     assert read_settings(file) == Settings()
+    assert text == example(), "idds-core config --example > config/embedded.toml"
 
 
 def test_the_wheel_holds_what_is_needed_at_run_time(tmp_path: Path) -> None:
@@ -112,7 +113,8 @@ def test_the_wheel_holds_what_is_needed_at_run_time(tmp_path: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
     assert tops == {"idds_core", "idds_agents", "idds_learners"}
-    for name in ("idds_core/py.typed", "idds_core/store/migrations/env.py", "idds_core/runner/__main__.py"):
+    for name in ("idds_core/py.typed", "idds_core/store/migrations/env.py", "idds_core/runner/__main__.py",
+                 "idds_core/catalogue/space.toml"):  # fmt: skip
         assert name in names
     assert any(name.startswith("idds_core/store/migrations/versions/") for name in names)
     assert any(name.endswith("licenses/LICENSE") for name in names)

@@ -296,12 +296,21 @@ class Carrier:
         )
 
     def reap(self) -> int:
-        """Cancel what the provider runs under our key and the record does not own."""
+        """Cancel what the provider runs under our key and the record does not own.
+
+        A record from a backup does not know all that it started: it will ask for the same attempts again, with the
+        same keys, and finds what runs. So nothing is cancelled until all of it is adopted or has ended.
+        """
         running = getattr(self._provider, "running_keys", None)
-        if running is None:
-            return 0
         owned = self._store.jobs.live_keys()
-        strays = [key for key in running() if key not in owned and key.startswith(f"{self._store.id}-")]
+        found = running() if running is not None else ()
+        strays = [key for key in found if key not in owned and key.startswith(f"{self._store.id}-")]
+        if self._store.audit.restored():
+            if strays:
+                _log.warning("restored from a backup: %d jobs that the record does not own go on", len(strays))
+            else:
+                self._store.audit.adopted(self._owner)
+            return 0
         if strays:
             _log.warning("cancelling %d jobs that the record does not own: %s", len(strays), ", ".join(strays[:5]))
             self._provider.cancel(strays)

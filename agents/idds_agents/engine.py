@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import platform
 import secrets
 import shutil
 import threading
@@ -15,6 +16,7 @@ from pathlib import Path
 from idds_agents.blinding import close_left_open
 from idds_agents.carrier import Carrier
 from idds_agents.catalog import Catalog
+from idds_agents.cleaning import clean, expired
 from idds_agents.conductor import Conductor
 from idds_agents.learner_host import LearnerHost
 from idds_agents.transformer import Thinker, Transformer
@@ -300,6 +302,9 @@ def running(
         host.warm()
         store = workspace.open()
         stack.callback(store.close)
+        if settings.keep_attempts_days is not None:
+            clean(store, workspace.folder, expired(store, settings.keep_attempts_days), "engine",
+                  logs=not settings.keep_logs)  # fmt: skip
         waker = Waker(workspace.socket)
         stack.callback(waker.close)
         provider = LocalProvider(
@@ -312,7 +317,7 @@ def running(
         workflow = enter(store, definition, bundle, seed, fresh=fresh)
         close_left_open(store, workspace.folder, workflow.id)
         providers = {provider.name: dataclasses.asdict(can)}
-        workspace.publish({"pid": os.getpid(), "since": store.now(), "providers": providers})
+        workspace.publish({"pid": os.getpid(), "host": platform.node(), "since": store.now(), "providers": providers})
         yield Engine(store, provider, host, waker, workspace.folder, settings, workflow.id), workflow
 
 

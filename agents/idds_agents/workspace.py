@@ -109,8 +109,10 @@ class Workspace:
 
     def engine_facts(self) -> dict[str, Any] | None:
         """What the engine at work says of itself; None when there is no engine."""
-        if not self.lock.taken():
-            return None
+        return self.last_note() if self.lock.taken() else None
+
+    def last_note(self) -> dict[str, Any]:
+        """What the last engine said of itself, at work or not; empty when there is no such note."""
         try:
             found = json.loads(self._facts.read_text(encoding="utf-8"))
         except (OSError, ValueError):

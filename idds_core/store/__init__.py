@@ -1,6 +1,7 @@
 """The only truth: one schema, one door for each move."""
 
 from idds_core.store.iterations import Decision
+from idds_core.store.maintenance import back_up, check_file, restore
 from idds_core.store.records import (
     Attempt,
     Claim,
@@ -14,7 +15,8 @@ from idds_core.store.records import (
     WorkflowRecord,
     place_of,
 )
-from idds_core.store.store import OwnerLock, Store, open_store
+from idds_core.store.retention import Freed
+from idds_core.store.store import OwnerLock, Store, open_store, upgrade_store
 
 __all__ = [
     "Attempt",
@@ -22,6 +24,7 @@ __all__ = [
     "Command",
     "Decision",
     "EventRecord",
+    "Freed",
     "Iteration",
     "Job",
     "LoopRecord",
@@ -30,6 +33,10 @@ __all__ = [
     "ResultFile",
     "Store",
     "WorkflowRecord",
+    "back_up",
+    "check_file",
     "open_store",
     "place_of",
+    "restore",
+    "upgrade_store",
 ]

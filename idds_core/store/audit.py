@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from idds_core.states import MOVES, TERMINAL
 from idds_core.store import tables
 from idds_core.store.database import Database
+from idds_core.store.maintenance import RESTORED
 from idds_core.store.records import EventRecord, ResultFile
 
 __all__ = ["INVARIANTS", "Audit"]
@@ -123,6 +124,18 @@ class Audit:
             query = sa.select(c.id, c.seal_no, c.entity, c.entity_id, c.old, c.new, c.actor, c.reason, c.at)
             rows = connection.execute(query.where(c.seal_no > after).order_by(c.seal_no).limit(limit))
             return [EventRecord(*row) for row in rows]
+
+    def restored(self) -> bool:
+        """Whether the store came from a backup and no engine has adopted yet what runs."""
+        with self._db.reading() as connection:
+            return bool(connection.execute(sa.select(tables.meta.c.key).where(tables.meta.c.key == RESTORED)).first())
+
+    def adopted(self, actor: str) -> None:
+        """What ran when the store was restored is adopted or has ended."""
+        row = {"entity": "store", "entity_id": 0, "old": "restored", "new": "adopted", "actor": actor}
+        with self._db.transaction() as connection:
+            connection.execute(sa.delete(tables.meta).where(tables.meta.c.key == RESTORED))
+            connection.execute(sa.insert(tables.event), {**row, "at": self._db.now()})
 
     def files(self) -> list[ResultFile]:
         """All files that results name."""

@@ -142,7 +142,7 @@ class Database:
                 ("malformed", "not a database", "file is encrypted"),
                 "E-STORE-003",
                 "the database is damaged",
-                "Restore a copy, or move the file away to begin anew.",
+                "'idds-core db restore BACKUP', or move the file away to begin anew.",
             ),
             (
                 ("readonly", "read-only", "unable to open"),

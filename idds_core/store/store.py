@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
-import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
-import sqlalchemy as sa
-
 from idds_core.errors import StoreError
-from idds_core.store import tables
+from idds_core.store import schema
 from idds_core.store.audit import Audit
 from idds_core.store.database import Database
 from idds_core.store.iterations import Iterations
 from idds_core.store.jobs import Jobs
 from idds_core.store.points import Points
+from idds_core.store.retention import Retention
 from idds_core.store.workflows import Workflows
 
-__all__ = ["OwnerLock", "Store", "open_store"]
+__all__ = ["OwnerLock", "Store", "open_store", "upgrade_store"]
 
 HEAD = "0002"
 
@@ -33,7 +30,7 @@ class Store:
 
     Attributes
     ----------
-    workflows, iterations, points, jobs, audit : the parts.
+    workflows, iterations, points, jobs, audit, retention : the parts.
     id : random, made once; part of every key, so that nothing of another store is ever touched.
 
     """
@@ -45,6 +42,7 @@ class Store:
         self.points = Points(database)
         self.jobs = Jobs(database)
         self.audit = Audit(database)
+        self.retention = Retention(database)
         self.id = self.workflows.meta("store_id") or ""
 
     def now(self) -> float:
@@ -74,6 +72,11 @@ class Store:
         return self._db.commits
 
     @property
+    def revision(self) -> str | None:
+        """Revision of its schema."""
+        return schema.revision_of(self._db)
+
+    @property
     def path(self) -> Path:
         """The file."""
         return self._db.path
@@ -89,83 +92,69 @@ def open_store(
     clock: Callable[[], float] = time.time,
     durability: Literal["full", "normal"] = "full",
 ) -> Store:
-    """Open a store, made or brought to today's schema first when it is opened for writing.
+    """Open a store; it is made first when there is none and it is opened for writing.
 
     Raises
     ------
     StoreError
-        When the file is missing (reading), damaged, read-only, or of a newer schema.
+        When the file is missing (reading), damaged, read-only, or of a schema that this version cannot work with.
 
     """
     if mode == "read" and not path.exists():
-        raise StoreError.of(
-            "E-STORE-006", "there is no store here", "no such file", str(path), "Give the --workdir of a run."
-        )
+        raise _none_here(path, "no such file")
     database = Database(path, mode, clock, durability)
     try:
-        revision = _revision(database)
-        if revision != HEAD:
-            if mode == "read":
-                raise StoreError.of(
-                    "E-STORE-007",
-                    "the store has another schema",
-                    f"{revision}, not {HEAD}",
-                    str(path),
-                    "Open it once with 'idds-core run' of this version.",
-                )
+        revision = schema.revision_of(database)
+        if revision is not None:
+            schema.need_schema(database, revision, HEAD)
+        elif mode == "read":
+            raise _none_here(path, "the file is empty")
+        else:
             database.close()
-            _migrate(path, database)
+            schema.migrate(path, database)
             database = Database(path, mode, clock, durability)
-            _identify(database)
-        return Store(database)
+        store = Store(database)
+        if not store.id and mode == "write":  # new, or whoever made it died before the last line
+            schema.identify(database)
+            store = Store(database)
+        return store
     except BaseException:
         database.close()
         raise
 
 
-def _revision(database: Database) -> str | None:
-    """The schema's revision, without loading the migration tool."""
-    with database.reading() as connection:
-        if not connection.exec_driver_sql("SELECT 1 FROM sqlite_master WHERE name='alembic_version'").first():
-            if connection.exec_driver_sql("SELECT 1 FROM sqlite_master").first():
-                raise StoreError.of(
-                    "E-STORE-008",
-                    "the file is no store",
-                    "it has other tables",
-                    str(database.path),
-                    "Give another --workdir.",
-                )
-            return None
-        return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+def upgrade_store(path: Path, clock: Callable[[], float] = time.time) -> tuple[str, str | None]:
+    """Bring a store to today's schema; nobody else may work on it.
 
+    Returns
+    -------
+    The revision before and the one now.
 
-def _migrate(path: Path, database: Database) -> None:
-    from alembic import command
-    from alembic.config import Config
-    from alembic.util import CommandError
+    Raises
+    ------
+    StoreError
+        When it is no store, is of a newer version, or cannot be migrated; it is as it was then.
 
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
-    config.attributes["path"] = path
+    """
+    if not path.exists():
+        raise _none_here(path, "no such file")
+    database = Database(path, "write", clock)
     try:
-        command.upgrade(config, "head")
-    except CommandError as error:
-        raise StoreError.of(
-            "E-STORE-009",
-            "the store is of a newer version",
-            str(error),
-            str(path),
-            "Use the version of idds-core that made it, or a newer one.",
-        ) from error
-    except (sqlite3.Error, sa.exc.DBAPIError) as error:
-        raise database.explain(error) or error from error
+        before = schema.revision_of(database)
+        if before is None:
+            raise _none_here(path, "the file is empty")
+        if before >= HEAD:
+            schema.need_schema(database, before, HEAD)
+            return before, before
+        database.close()
+        schema.migrate(path, database)
+        return before, schema.revision_of(database)
+    finally:
+        database.close()
 
 
-def _identify(database: Database) -> None:
-    with database.transaction() as connection:
-        known = connection.execute(sa.select(tables.meta.c.value).where(tables.meta.c.key == "store_id")).scalar()
-        if known is None:
-            connection.execute(sa.insert(tables.meta), {"key": "store_id", "value": secrets.token_hex(4)})
+def _none_here(path: Path, why: str) -> StoreError:
+    return StoreError.of("E-STORE-006", "there is no store here", why, str(path), "Give the --workdir of a run.")
 
 
 class OwnerLock:

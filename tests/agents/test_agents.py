@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import math
+import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from idds_core.model import chain
+from idds_agents.engine import enter, run_loop
+from idds_core.errors import DefinitionError, IddsError
+from idds_core.model import chain, step
 from idds_core.ports import JobReport, JobSpec, ReportState, Submission, SubmissionStatus
 from idds_core.states import FailureClass, LoopState, PointState, WorkflowState
 from idds_core.testing.fakes import ScriptedProvider, arguments, failure, success
-from tests.world import World, function, toy
+from tests.world import World, function, honest, toy
 
 Make = Callable[..., World]
-
-
-def honest(spec: JobSpec) -> JobReport:
-    """Both steps of the toy, done right."""
-    given = arguments(spec)
-    return success(spec, {"events": given["x"] * given["y"]} if "x" in given else {"z": given["events"]})
 
 
 @pytest.fixture
@@ -369,3 +367,32 @@ def test_what_the_provider_lost_in_a_crash_runs_again_and_burns_nothing(make: Ma
         query = "SELECT sum(user_failures), sum(infra_failures) FROM job"
         assert connection.exec_driver_sql(query).one() == (0, 0)
     assert world.violations() == {}
+
+
+# ---------------------------------------------------------------------- refusals
+def test_what_the_provider_refuses_is_never_tried_again(make: Make) -> None:
+    world = make()
+    world.provider.answer = lambda spec: Submission(spec.key, SubmissionStatus.REFUSED, None, "the account expired")
+    loop = world.run()
+    assert loop.state in (LoopState.HELD, LoopState.FAILED)
+    attempts = world.store.jobs.failed_attempts(loop.id)
+    assert {(a.number, a.failure_class, a.failure_code, a.reason) for a in attempts} == {
+        (1, FailureClass.FATAL, "E-JOB-REFUSED", "the account expired")
+    }
+    assert world.violations() == {}
+
+
+def test_a_workflow_that_has_not_ended_does_not_begin_anew(make: Make) -> None:
+    world = make()
+    with pytest.raises(DefinitionError, match=r"^E-RUN-002 toy has not ended: it is active"):
+        enter(world.store, world.definition, "bundle", 7, fresh=True)
+
+
+def test_steps_without_a_source_cannot_be_bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a module that somebody made by hand: it has no file."""
+    module = types.ModuleType("floating")
+    exec("def make(x, y): return {'z': x * y}\nmake.__module__ = 'floating'", vars(module))
+    monkeypatch.setitem(sys.modules, "floating", module)
+    made = step(module.make)
+    with pytest.raises(IddsError, match=r"^E-RUN-003 the source of the steps cannot be found"):
+        run_loop(toy(body=chain(made)).workflow.loops[0], tmp_path / "work")

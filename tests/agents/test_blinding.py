@@ -6,13 +6,14 @@ import contextlib
 import json
 import re
 import sqlite3
+import sys
 from pathlib import Path
 
 import pytest
 
 from idds_agents.blinding import close_left_open
 from idds_core.definition import Definition
-from idds_core.errors import DefinitionError
+from idds_core.errors import DefinitionError, IddsError
 from idds_core.sealing import SEALED_FILE, Seal
 from idds_core.store import open_store
 from tests.agents.cli_kit import Cli
@@ -108,7 +109,8 @@ def test_nothing_that_is_printed_holds_one(cli: Cli, blinded: Path) -> None:
 
 def test_unblinding_is_on_record_and_shows_all(cli: Cli, blinded: Path) -> None:
     at = ("--workdir", blinded)
-    assert cli("unblind", "sealed", "--reason", " ", *at).code == 4
+    empty = cli("unblind", "sealed", "--reason", " ", *at)
+    assert (empty.code, empty.err.split()[0]) == (4, "E-BLIND-005")
     assert "can be seen now" in cli("unblind", "sealed", "--reason", "minutes 12", *at).out
     assert "before" in cli("unblind", "sealed", "--reason", "again", *at).out
     point = json.loads(cli("show", "sealed/p/3", "--json", *at).out)
@@ -186,3 +188,9 @@ def test_what_cannot_be_blinded_is_refused(blind: object) -> None:
 
 def test_a_loop_without_sealed_targets_cannot_be_unblinded(cli: Cli, finished: Path) -> None:
     assert cli("unblind", "--reason", "x", "--workdir", finished).err.startswith("E-BLIND-004")
+
+
+def test_without_the_library_there_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography.fernet", None)
+    with pytest.raises(IddsError, match="E-BLIND-001"):
+        Seal(tmp_path, make=True)

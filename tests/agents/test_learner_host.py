@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from idds_agents import learner_host
 from idds_agents.learner_host import LearnerHost
 from idds_core.errors import IddsError
 from idds_core.history import History
@@ -30,6 +31,7 @@ LEARNERS = """
             if self.how == "eats": hoard = [b"x" * 1_000_000 for _ in range(2_000)]; time.sleep(60)
             if self.how == "nan": return Proposal(({"x": 0.5},), {"emv": float("nan")})
             if self.how == "prints": print("thinking aloud", flush=True); sys.stderr.write("and here")
+            if self.how == "wide": return Proposal(({"x": 0.5},), {"map": "x" * 10_000_000})
             if self.how == "counts": return Proposal(({"x": 0.5},), {"pid": os.getpid()})
             return Proposal(({"x": 0.25},))
 
@@ -110,6 +112,13 @@ def test_a_learner_that_hangs_is_ended(ask: Callable[..., Any], tmp_path: Path) 
     with pytest.raises(IddsError, match="E-LEARNER-004 the learner took too long: no answer within 1 s"):
         ask("hangs", host)
     host.close()
+
+
+def test_an_answer_that_is_too_large_is_refused(ask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learner_host, "_ANSWER_LIMIT", 1_000_000)
+    with pytest.raises(IddsError, match="E-LEARNER-006 the learner's answer is too large: more than 1000000 bytes"):
+        ask("wide")
+    assert ask("")["points"] == [{"x": 0.25}]
 
 
 def test_an_unknown_learner_is_one_line(host: LearnerHost) -> None:

@@ -98,6 +98,37 @@ def test_a_finished_scan_on_a_read_only_disk_can_still_be_read(mount: Mount) -> 
         assert ran.returncode == 0, ran.stderr
 
 
+def test_doctor_and_why_name_a_disk_that_became_read_only(mount: Mount) -> None:
+    disk = mount("size=100m")
+    assert run(disk / "work").returncode == 2
+    assert idds("db", "backup", disk / "copy.db", "--workdir", disk / "work").returncode == 0
+    raw = sqlite3.connect(disk / "work" / "idds.db")  # as if it had not concluded
+    raw.execute("UPDATE loop SET state = 'active', ended = NULL")
+    raw.commit()
+    reader = sqlite3.connect(f"file:{disk / 'work' / 'idds.db'}?mode=ro", uri=True)
+    reader.execute("SELECT 1 FROM loop").fetchall()
+    raw.close()
+    reader.close()  # the last one to close could not write: the log stays, and others can still read
+    mount("ro")
+    told = idds("doctor", "--workdir", disk / "work")
+    assert told.returncode == 3
+    assert "store is writable: E-STORE-004" in told.stdout
+    assert "cannot be written - mend its permissions, or the disk's" in told.stdout
+    assert "read-only" in idds("why", "--workdir", disk / "work", "--json").stdout
+    refused = idds("db", "backup", disk / "other.db", "--workdir", disk / "work")
+    assert refused.returncode == 3
+    one_line(refused, "E-DB-001")
+
+
+def test_a_backup_on_a_disk_that_is_full_leaves_nothing(mount: Mount, tmp_path: Path) -> None:
+    assert run(tmp_path / "work").returncode == 2
+    disk = mount("size=100k")
+    refused = idds("db", "backup", disk / "copy.db", "--workdir", tmp_path / "work")
+    assert refused.returncode == 3
+    one_line(refused, "E-DB-001")
+    assert list(disk.iterdir()) == []
+
+
 @pytest.mark.parametrize("verb", ["run", "show", "verify", "predict", "logs"])
 def test_a_damaged_database_is_one_clear_line(tmp_path: Path, verb: str) -> None:
     work = tmp_path / "work"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from idds_core.errors import DefinitionError
-from idds_core.settings import Settings, read_settings
+from idds_core.settings import Settings, effective, example, read_settings, strange_variables
 
 
 @pytest.fixture(autouse=True)
@@ -100,3 +100,45 @@ def test_a_missing_file_is_told(tmp_path: Any) -> None:
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Settings().slots = 3
+
+
+def test_all_mistakes_are_told_at_once_wherever_they_are(tmp_path: Any, monkeypatch: Any) -> None:
+    monkeypatch.setenv("IDDS_SWEEP_SECONDS", "never")
+    file = written(tmp_path, "slot = 4\n[embeded]\n[embedded]\nslots = true\nlog_limits = 5\noutput_limit = 1\n")
+    lines = refused(file)
+    assert sorted(line.split(" ")[0] for line in lines) == ["E-CONFIG-002"] * 4 + ["E-CONFIG-003"] * 2
+    text = "\n".join(lines)
+    for words in ("setting slots cannot be used: it is true or false", "Did you mean 'log_limit'?", "output_limit",
+                  "environment, IDDS_SWEEP_SECONDS", "Did you mean 'embedded'?"):  # fmt: skip
+        assert words in text
+
+
+def test_each_setting_says_where_it_comes_from(tmp_path: Any, monkeypatch: Any) -> None:
+    file = written(tmp_path, "[embedded]\nslots = 4\nlog_limit = 5000\nkeep_logs = false\n")
+    monkeypatch.setenv("IDDS_SLOTS", "2")
+    found = {s.name: (s.value, s.source) for s in effective(file)[1]}
+    assert found["slots"] == (2, "IDDS_SLOTS")
+    assert found["log_limit"] == (5000, str(file))
+    assert found["keep_logs"] == (False, str(file))
+    assert found["output_limit"] == (1_000_000, "default")
+    assert set(found) == set(Settings.model_fields)
+
+
+def test_the_example_is_a_file_with_every_setting_its_words_and_its_bounds(tmp_path: Any) -> None:
+    text = example()
+    assert read_settings(written(tmp_path, text)) == Settings()
+    assert (
+        "# Jobs that run at once. Without it: the cores this process may use. At least 1, at most 4096.\n# slots"
+        in text
+    )
+    assert "Above 0.\nlearner_seconds = 300.0" in text
+    assert all(field.description and field.description.endswith(".") for field in Settings.model_fields.values())
+
+
+def test_a_variable_that_is_nearly_a_setting_is_found(monkeypatch: Any) -> None:
+    monkeypatch.setenv("IDDS_SLOT", "2")
+    monkeypatch.setenv("IDDS_CHAOS", "full")
+    monkeypatch.setenv("IDDS_1LBB_DATA", "somewhere")
+    assert [str(p) for p in strange_variables()] == [
+        "W-CONFIG-004 variable IDDS_SLOT is no setting: nobody reads it (environment). Did you mean 'IDDS_SLOTS'?"
+    ]

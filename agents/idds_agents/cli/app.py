@@ -7,6 +7,13 @@ from typing import Annotated
 
 import typer
 
+from idds_agents.cli import operations
+from idds_agents.cli.arguments import At as _At
+from idds_agents.cli.arguments import Json as _Json
+from idds_agents.cli.arguments import Loop as _Loop
+from idds_agents.cli.arguments import Workdir as _Workdir
+from idds_agents.cli.arguments import give_examples
+
 __all__ = ["app"]
 
 app = typer.Typer(
@@ -20,15 +27,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-_At = Annotated[str | None, typer.Argument(metavar="[PATH]", help="Of a loop, iteration, point, job or attempt.")]
-_Loop = Annotated[
-    str | None, typer.Argument(metavar="[LOOP]", help="Workflow or workflow/loop; the only one if left out.")
-]
-_Workdir = Annotated[
-    Path | None, typer.Option("--workdir", help="Work folder. Default: here, or the only *-run folder.")
-]
-_Json = Annotated[bool, typer.Option("--json", help="One JSON value on stdout.")]
 
 
 def _version(wanted: bool) -> None:
@@ -206,3 +204,7 @@ def doctor(workdir: _Workdir = None, as_json: _Json = False) -> int:
     from idds_agents.cli import doctor as verb
 
     return verb.doctor(workdir, as_json=as_json)
+
+
+operations.register(app)
+give_examples(app)

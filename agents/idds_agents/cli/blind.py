@@ -17,7 +17,7 @@ def unblind(path: str | None, workdir: Path | None, *, reason: str, as_json: boo
     """Open the sealed targets of a loop, on record."""
     workspace = find_workspace(workdir)
     if not reason.strip():
-        raise InputError.of("E-USAGE-003", "unblinding needs a reason", "it is empty", "",
+        raise InputError.of("E-BLIND-005", "unblinding needs a reason", "it is empty", "",
                             'For example --reason "approved, minutes 12".')  # fmt: skip
     workspace.look().close()  # a missing store is told, not made
     store = workspace.open()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -12,12 +13,15 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
+from idds_agents.catalog import Catalog
 from idds_agents.cli.problems import FINE, NOT_CONCLUDED, InputError
+from idds_agents.cli.reasons import reasons
 from idds_agents.cli.text import print_json, say
 from idds_agents.cli.where import find_workspace
 from idds_agents.workspace import Workspace
 from idds_core.errors import IddsError
-from idds_core.settings import read_settings
+from idds_core.settings import read_settings, strange_variables
+from idds_core.states import TERMINAL
 
 __all__ = ["Finding", "doctor", "file_system"]
 
@@ -28,6 +32,10 @@ _PYTHON = (3, 11)
 _SLOW_FSYNC_MS, _SYNCS = 20.0, 20
 _BUILT_AFTER = 1_704_067_200.0  # 2024: no clock that is right shows less
 _SKEW_S = 5.0
+_LOCK_S = 1.0
+_PERMISSIONS = "Mend the permissions of file, folder and disk."
+#: reasons that are the ordinary course of things
+_USUAL = frozenset({"jobs", "learner", "turn", "slots", "elsewhere", "failure", "waiting"})
 
 
 @dataclass(frozen=True)
@@ -132,7 +140,8 @@ def _folder(workspace: Workspace) -> Iterator[Finding]:
         yield Finding("folder", "error", f"{folder}: {error.strerror}", "Mend its permissions, or give --workdir.")
         return
     finally:
-        probe.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a read-only disk does not let go of what is not there either
+            probe.unlink()
     yield Finding("folder", "ok", f"{folder} is writable")
     yield _judge("fsync", f"{took:.1f} ms", fine=took <= _SLOW_FSYNC_MS, level="warning",
                  fix="Commits will be slow; use a local disk, or durability=normal.")  # fmt: skip
@@ -181,7 +190,7 @@ def _store(workspace: Workspace) -> Iterator[Finding]:
     try:
         store = workspace.look()
         try:
-            count = len(store.workflows.all())
+            count, restored = len(store.workflows.all()), store.audit.restored()
         finally:
             store.close()
     except IddsError as error:
@@ -189,7 +198,56 @@ def _store(workspace: Workspace) -> Iterator[Finding]:
         yield Finding("store", "error", f"{problem.code} {problem.what}: {problem.why}", problem.fix)
         return
     yield Finding("store", "ok", f"{workspace.database.name} opens, {count} workflows")
+    if restored:
+        yield Finding("restored", "warning", "restored from a backup: jobs that the record does not own are not ended",
+                      "Nothing: the next engines adopt what runs.")  # fmt: skip
     yield from _journal(workspace)
+    yield from _writable(workspace)
+
+
+def _writable(workspace: Workspace) -> Iterator[Finding]:
+    """Whether an engine could write, when there is none: nobody else may hold the store's own lock."""
+    if workspace.engine_facts() is not None:
+        return
+    if not os.access(workspace.database, os.W_OK):  # SQLite would quietly open it for reading
+        yield Finding("store is writable", "error", "E-STORE-004 its file or its disk is read-only", _PERMISSIONS)
+        return
+    uri = f"{workspace.database.as_uri()}?mode=rw"
+    try:
+        with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=_LOCK_S, isolation_level=None)) as raw:
+            raw.execute("BEGIN IMMEDIATE")
+            raw.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        locked = "locked" in str(error)
+        fix = "End the program that has it open." if locked else _PERMISSIONS
+        yield Finding("store is writable", "error", f"{'E-STORE-005' if locked else 'E-STORE-004'} {error}", fix)
+        return
+    yield Finding("store is writable", "ok", "yes")
+
+
+def _loops(workspace: Workspace) -> Iterator[Finding]:
+    """Of each loop that has not concluded: why it does not move."""
+    try:
+        store = workspace.look()
+    except IddsError:  # told by the check of the store
+        return
+    try:
+        catalog = Catalog(store, workspace.folder)
+        for loop in store.workflows.live_loops():
+            plan = catalog.plan(loop.id)
+            live = [j for j in store.jobs.all(loop.id) if j.state not in TERMINAL["job"]]
+            for reason in reasons(workspace, store, plan, loop, live):
+                level = "ok" if reason.reason in _USUAL else "warning"
+                yield Finding(f"loop {plan.path}", level, reason.what, reason.fix)
+    except IddsError as error:
+        yield Finding("loops", "error", str(error.problems[0]))
+    finally:
+        store.close()
+
+
+def _variables(_: Workspace) -> Iterator[Finding]:
+    for problem in strange_variables():
+        yield Finding("settings", "warning", f"{problem.code} {problem.what}: {problem.why}", problem.fix)
 
 
 def _journal(workspace: Workspace) -> Iterator[Finding]:
@@ -212,4 +270,4 @@ def _engine(workspace: Workspace) -> Iterator[Finding]:
 
 
 _CHECKS: tuple[Callable[[Workspace], Iterator[Finding]], ...] = (_python, _dependencies, _sqlite, _cores, _blas, _clock,
-    _folder, _disk, _network, _store, _engine)  # fmt: skip
+    _variables, _folder, _disk, _network, _store, _loops, _engine)  # fmt: skip

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from idds_agents.catalog import Catalog, LoopPlan
+from idds_agents.cli.reasons import capabilities, reasons
 from idds_agents.cli.text import clean, duration, print_json, say
 from idds_agents.cli.where import Target, looking, resolve
 from idds_agents.report.document import attempt_document, job_path
 from idds_agents.workspace import Workspace
-from idds_core.ports import Capabilities
 from idds_core.routing import route
-from idds_core.states import TERMINAL, JobState, LoopState, Wish
+from idds_core.states import TERMINAL, JobState
 from idds_core.store import Job, Store, place_of
 
 __all__ = ["why"]
@@ -48,13 +48,16 @@ def _explained(workspace: Workspace, store: Store, target: Target) -> dict[str, 
     jobs = target.jobs(store)
     live = [j for j in jobs if j.state not in TERMINAL["job"]]
     shown = jobs if target.point is not None else live
+    everything = live or [j for j in store.jobs.all(target.loop.id) if j.state not in TERMINAL["job"]]
+    found = reasons(workspace, store, plan, target.loop, everything)
     steps = [target.step] if target.step else list(dict.fromkeys(j.step for j in live))
     return {
         "path": target.loop_path if target.point is None else _path(target),
         "state": str(target.loop.state),
         "wish": str(target.loop.wish),
         "engine": facts,
-        "because": [clean(line) for line in _because(store, target, live, alive=alive)],
+        "because": [clean(str(reason)) for reason in found],
+        "reasons": [{name: clean(text) for name, text in asdict(reason).items()} for reason in found],
         "routing": [_routing(workspace, plan, name, facts) for name in steps],
         "jobs": [_job(workspace, store, plan, job, alive=alive) for job in shown[:_MOST]],
     }
@@ -71,55 +74,13 @@ def _path(target: Target) -> str:
     return "/".join(w for w in words if w)
 
 
-def _because(store: Store, target: Target, live: list[Job], *, alive: bool) -> list[str]:
-    """The loop's own reasons, most decisive first."""
-    loop = target.loop
-    if loop.state in TERMINAL["loop"]:
-        return [f"it has concluded: {loop.reason}"]
-    lines = []
-    if loop.wish is Wish.CANCEL:
-        lines.append(f"it is being cancelled; {store.jobs.live_count(loop.id)} attempts have not ended yet")
-    elif loop.state is LoopState.HELD:
-        lines.append(f"it is held: {loop.reason or 'no reason is on record'}; 'resume' lets it go on")
-    if not alive:
-        lines.append("no engine is at work on this folder: 'idds-core run' with the same file goes on")
-    if not live:
-        lines.append(_learner(store, loop.id))
-    else:
-        count = {s: sum(1 for j in live if j.state == s) for s in (JobState.RUNNING, JobState.READY, JobState.WAITING)}
-        lines.append(", ".join(f"{n} jobs {s}" for s, n in count.items() if n))
-    failed = store.jobs.failed_attempts(loop.id)
-    if failed:
-        last = failed[-1]
-        lines.append(f"last failure: {last.failure_code} {last.reason} ({last.path})")
-    return lines
-
-
-def _learner(store: Store, loop_id: int) -> str:
-    last = store.iterations.last(loop_id)
-    if last is None:
-        return "the learner is at work on the first points"
-    if last.closed is not None and not last.verdict:
-        ago = duration(max(0.0, store.now() - last.closed))
-        return f"the learner is at work: iteration {last.number} closed {ago} ago and is not decided yet"
-    return "nothing is open: the next turn of the engine moves on"
-
-
 def _routing(workspace: Workspace, plan: LoopPlan, step: str, facts: dict[str, Any] | None) -> dict[str, Any]:
-    can = _capabilities(workspace, facts)
+    can = capabilities(workspace, facts)
     found = route(plan.step(step), can)
     return {
         "step": step,
         "providers": [{"name": r.name, "slots": can[r.name].slots, "ok": r.ok, "reason": r.reason} for r in found],
     }
-
-
-def _capabilities(workspace: Workspace, facts: dict[str, Any] | None) -> dict[str, Capabilities]:
-    """By name: what the engine at work has published, or what it would have here."""
-    try:
-        return {name: Capabilities(**can) for name, can in (facts or {})["providers"].items()}
-    except (KeyError, TypeError, AttributeError):
-        return {"local": Capabilities(slots=workspace.settings.slots or os.cpu_count() or 1)}
 
 
 def _job(workspace: Workspace, store: Store, plan: LoopPlan, job: Job, *, alive: bool) -> dict[str, Any]:

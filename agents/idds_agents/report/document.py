@@ -59,7 +59,7 @@ def inside_document(view: LoopView, loop: LoopRecord) -> dict[str, Any]:
 def failures(attempts: Sequence[Attempt]) -> tuple[dict[str, int], dict[str, int]]:
     """Number of failed attempts by class, and by code."""
     classes = Counter(a.failure_class or "INFRA" for a in attempts)
-    codes = Counter(a.failure_code or "E-JOB-UNKNOWN" for a in attempts)
+    codes = Counter(a.failure_code for a in attempts if a.failure_code)
     return dict(sorted(classes.items())), dict(sorted(codes.items()))
 
 

@@ -37,7 +37,15 @@ def _run() -> None:
         )
         with context.begin_transaction():
             context.run_migrations()
+            _note_readers(connection)
     engine.dispose()
+
+
+def _note_readers(connection: sa.Connection) -> None:
+    """Write down the last migration that did more than add: code of an older schema cannot work with the store."""
+    needs = max(s.revision for s in context.script.walk_revisions() if not getattr(s.module, "additive", False))
+    text = "INSERT INTO meta (key, value) VALUES ('readable_from', :v) ON CONFLICT (key) DO UPDATE SET value = :v"
+    connection.execute(sa.text(text), {"v": needs})
 
 
 _run()

@@ -69,7 +69,17 @@ def test_a_command_says_infeasible(local: LocalProvider, news: News, specs: Spec
     report = news.end(local, specs.shell("""echo '{"infeasible": "too heavy"}' > r""", result="r"))
     assert report.state is ReportState.INFEASIBLE
     assert report.failure is not None
-    assert report.failure.message == "too heavy"
+    assert (report.failure.code, report.failure.message) == ("E-JOB-INFEASIBLE", "too heavy")
+
+
+def test_a_runner_that_cannot_be_started_is_the_sites_fault(local: LocalProvider, news: News, specs: Specs) -> None:
+    spec = specs.shell("true")
+    folder = Path(spec.folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.write_text("a file is in its place", encoding="utf-8")
+    report = news.end(local, spec)
+    assert report.failure is not None
+    assert (report.failure.code, str(report.failure.class_)) == ("E-JOB-SUBMIT", "INFRA")
 
 
 @pytest.mark.parametrize(

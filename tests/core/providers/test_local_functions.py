@@ -129,7 +129,7 @@ def test_infeasible_is_no_failure(local: LocalProvider, news: News, specs: Specs
     report = news.end(local, specs.function("infeasible"))
     assert report.state is ReportState.INFEASIBLE
     assert report.failure is not None
-    assert report.failure.message == "m_a is above m_zp"
+    assert (report.failure.code, report.failure.message) == ("E-JOB-INFEASIBLE", "m_a is above m_zp")
 
 
 def test_an_exception_tells_type_and_text_and_equal_errors_are_told(

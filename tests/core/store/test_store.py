@@ -129,6 +129,16 @@ def test_a_result_counts_once_and_what_comes_later_is_kept_aside(store: Store, l
     assert violations(store) == {}
 
 
+def test_an_end_whose_job_does_not_run_is_never_committed(store: Store, loop_id: int) -> None:
+    (claimed,) = claim(store, loop_id, 1)
+    with sqlite3.connect(store.path) as raw:  # somebody changed the store by hand
+        raw.execute("UPDATE job SET state = 'ready' WHERE id = ?", (claimed.job_id,))
+    raw.close()
+    with pytest.raises(StoreError, match="E-STORE-011"):
+        store.jobs.finish([done(claimed)], "me")
+    assert store.jobs.attempts([claimed.job_id])[0].state is AttemptState.SUBMITTED
+
+
 def test_the_next_step_is_released_for_its_own_point_only(store: Store, loop_id: int) -> None:
     claims = claim(store, loop_id)
     store.jobs.finish([done(claims[2])], "me")
@@ -285,6 +295,7 @@ def test_a_store_of_a_newer_version_is_refused(store: Store) -> None:
     store.close()
     with sqlite3.connect(path) as raw:
         raw.execute("UPDATE alembic_version SET version_num = '9999'")
+        raw.execute("UPDATE meta SET value = '9999' WHERE key = 'readable_from'")
     raw.close()
     with pytest.raises(StoreError, match="E-STORE-009"):
         open_store(path)
