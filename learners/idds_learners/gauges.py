@@ -23,8 +23,9 @@ def gauges(condition: Any, history: History) -> list[Gauge]:
         case Any_() | All():
             return [g for c in condition.conditions for g in getattr(c, "gauges", lambda _: [])(history)]
         case BoundaryConverged():
-            emv = [r.diagnostics["emv"] for r in history.iterations if "emv" in r.diagnostics]
-            return [Gauge("emv", float(emv[-1]) if emv else 1.0, 0.5 * condition.tol, goal=True)]
+            known = [r.diagnostics["emv"] for r in history.iterations if "emv" in r.diagnostics]
+            emv = known[-1] if known and isinstance(known[-1], (int, float)) else 1.0
+            return [Gauge("emv", float(emv), 0.5 * condition.tol, goal=True)]
         case MaxPoints():
             return [Gauge("points", float(sum(p.iteration > 0 for p in history.points)), float(condition.n))]
         case MaxIterations():

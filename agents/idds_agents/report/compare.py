@@ -6,12 +6,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from idds_agents.report.frames import ordered
 from idds_agents.report.reading import LoopView
-from idds_agents.report.surface import Surface, surface_of
+from idds_agents.report.surface import Surface, regions, surface_of
 from idds_core.errors import IddsError
 from idds_core.ports import Surrogate
 from idds_core.space import Categorical, Parameter, Space
@@ -159,11 +158,12 @@ class Comparison:
         named = zip(first.grid.names, first.grid.axes, strict=True)
         unit = [np.asarray(self.space.parameters[name].to_unit(values)) for name, values in named]
         whole = _area(unit, np.where(first.grid.allowed, 1.0, np.nan))
-        shares = [_area(unit, z) / whole if whole else 0.0 for z in (one, other, both, either)]
+        share = [_area(unit, z) / whole if whole else 0.0 for z in (one, other, both, either)]
         a, b, common, union = (_area(first.grid.axes, z) for z in (one, other, both, either))
         lines = [[line.points for line in s.lines(target)] for s in (first, second)]
         distance, where = self._apart(*lines)
-        return Overlap(*shares, (a, b, max(0.0, union - common)), distance, where)
+        areas = (a, b, max(0.0, union - common))
+        return Overlap(share[0], share[1], share[2], share[3], areas, distance, where)
 
     def _sampled(self, target: str) -> Overlap:
         """By points spread evenly over the space."""
@@ -176,7 +176,8 @@ class Comparison:
         if not fine:
             raise _unlike("no point meets the constraints of both")
         one, other = (side.surrogate.predict(fine)[target].p_excluded > 0.5 for side in (self.a, self.b))
-        return Overlap(*(float(np.mean(mask)) for mask in (one, other, one & other, one | other)))
+        a, b, both, either = (float(np.mean(mask)) for mask in (one, other, one & other, one | other))
+        return Overlap(a, b, both, either)
 
     def _apart(self, one: Sequence[Array], other: Sequence[Array]) -> tuple[float | None, Any]:
         """The Hausdorff distance of two sets of polylines in the unit cube, and where it is."""
@@ -213,16 +214,9 @@ class Comparison:
 
 def _area(axes: Sequence[Array], z: Array) -> float:
     """Area where z > 0: of the polygons inside its contour, holes taken off."""
-    import numpy as np
-    from contourpy import FillType, contour_generator
-
-    masked: Any = np.ma.masked_invalid(z)
-    generator = contour_generator(*axes, masked, corner_mask=True, fill_type=FillType.OuterOffset)
-    found: Any = generator.filled(0.0, _SURE)
     total = 0.0
-    for points, offsets in zip(*found, strict=True):
-        rings = [_shoelace(points[s:e]) for s, e in pairwise(offsets)]
-        total += abs(rings[0]) - sum(abs(r) for r in rings[1:])
+    for outer, *holes in regions(axes, z, 0.0, _SURE):
+        total += abs(_shoelace(outer)) - sum(abs(_shoelace(hole)) for hole in holes)
     return total
 
 

@@ -10,9 +10,8 @@ from typing import Any
 
 from idds_agents.cli.text import clean, duration
 from idds_agents.report.charts import finite
-from idds_agents.report.reading import LoopView
+from idds_agents.report.reading import LoopView, make_importable
 from idds_core.errors import Problem
-from idds_core.history import History
 from idds_core.plugins import CONDITIONS, build
 from idds_core.ports import Gauge
 from idds_core.store import Attempt, Store
@@ -100,11 +99,15 @@ def _said(fields: Mapping[str, Any]) -> str:
     return ", ".join(f"{k}={v if isinstance(v, (str, int, float)) else json.dumps(v)}" for k, v in kept.items())
 
 
-def gauges_of(view: LoopView, history: History | None = None) -> list[Gauge]:
+def gauges_of(view: LoopView) -> list[Gauge]:
     """Goals and budgets of the loop's conditions and where they stand; none of a condition that does not tell."""
-    condition = build(view.plan.document["until"], CONDITIONS)
-    told = getattr(condition, "gauges", None)
-    return list(told(history or view.history)) if told is not None else []
+    make_importable(view.plan)
+    try:
+        told = getattr(build(view.plan.document["until"], CONDITIONS), "gauges", None)
+        found = list(told(view.history)) if told is not None else []
+    except Exception:  # noqa: BLE001 - the user's own condition may raise anything, and a report can do without it
+        return []
+    return [g for g in found if isinstance(g, Gauge) and finite(g.value) and finite(g.limit)]
 
 
 # ---------------------------------------------------------------------- the map

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from idds_agents.report.export import write_whole
 from idds_agents.report.plot import draw
@@ -50,17 +50,18 @@ def write_movie(view: LoopView, file: Path, target: str | None = None) -> int:
 
 
 def _images(view: LoopView, target: str | None) -> list[Image]:
-    figures = []
-    for number in decided_iterations(view):
-        seen = view_at(view, number)
-        if seen.surrogate is not None:
-            figures.append(draw(seen, target, _NODES))
-    if not figures:
+    seen = [v for v in (view_at(view, number) for number in decided_iterations(view)) if v.surrogate is not None]
+    if not seen:
         raise IddsError.of("E-REPORT-002", f"{view.path} has no map", "no closed iteration has one", view.path,
                            "Wait for more points, or use a learner that has a map.")  # fmt: skip
-    for figure in figures[:-1]:
-        _align(figure, figures[-1])
-    return [_image(figure) for figure in figures]
+    model = draw(seen[-1], target, _NODES)
+    last = _image(model)  # drawn first: only then its axes are where they belong
+    images = []
+    for earlier in seen[:-1]:
+        figure = draw(earlier, target, _NODES)
+        _align(figure, model)
+        images.append(_image(figure))
+    return [*images, last]
 
 
 def _align(figure: Figure, model: Figure) -> None:
@@ -79,7 +80,7 @@ def _image(figure: Figure) -> Image:
     from PIL import Image
 
     figure.set_dpi(_DPI)
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     return Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba()).convert("RGB")
 

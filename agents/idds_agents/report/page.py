@@ -26,7 +26,7 @@ from idds_core.store import Store
 
 __all__ = ["Report", "make_report", "write_report"]
 
-_NODES, _SLICE_NODES, _CURVE_NODES = 101, 61, 301
+_NODES, _SLICE_NODES, _CURVE_NODES = 81, 61, 301
 _MOST_POINTS = 1000
 _LEAST = 1e-3
 _MOODS: Mapping[LoopState, str] = {
@@ -99,7 +99,7 @@ def _rendered(context: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"figure": _figure, "duration": duration}
-    own = {}
+    own: dict[str, str] = {}
     for name, file in (("style", "report.css"), ("script", "report.js")):
         assert environment.loader is not None
         text = environment.loader.get_source(environment, file)[0]

@@ -108,7 +108,7 @@ def slice_figures(view: LoopView, cuts: Sequence[Slice]) -> list[dict[str, Any]]
         figure = _plane(cut.surface, 420, 340)
         box = figure.pop("box")
         x, y = figure["names"]
-        points = _points(view, lambda p, x=x, y=y: (p.parameters[x], p.parameters[y]), box)  # type: ignore[misc]
+        points = _points(view, lambda p, x=x, y=y: (p.parameters[x], p.parameters[y]), box)
         layers = [{"k": 0, "targets": _layers(box, cut.surface)}]
         found.append(figure | {"targets": _targets(view), "frames": layers, "points": points, "fixed": fixed})
     return found

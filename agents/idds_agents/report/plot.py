@@ -214,6 +214,8 @@ def _draw_bar(figure: Figure, panels: list[Axes], drawn: Any, view: LoopView) ->
                               ticks=MaxNLocator(integer=True, nbins=8))  # fmt: skip
         bar.set_label("iteration")
         bar.outline.set_visible(False)
+        if bar.solids is not None:  # else it is the one picture in a vector drawing
+            bar.solids.set(rasterized=False, edgecolor="face")
 
 
 # ---------------------------------------------------------------------- one dimension

@@ -17,7 +17,7 @@ from idds_core.ports import Surrogate
 from idds_core.states import TERMINAL
 from idds_core.store import Iteration, LoopRecord, Store, WorkflowRecord
 
-__all__ = ["LoopView", "decided_iterations", "surrogate_of", "view_at", "view_loop"]
+__all__ = ["LoopView", "decided_iterations", "make_importable", "surrogate_of", "view_at", "view_loop"]
 
 
 @dataclass(frozen=True)
@@ -127,6 +127,13 @@ def view_at(view: LoopView, number: int) -> LoopView:
     )
 
 
+def make_importable(plan: LoopPlan) -> None:
+    """Let what lives beside the scan file be found: a learner, a condition."""
+    bundle = str(plan.bundle)
+    if bundle not in sys.path:
+        sys.path.insert(0, bundle)
+
+
 def surrogate_of(plan: LoopPlan, history: History) -> Surrogate | None:
     """The surrogate that the loop's own learner makes of a history, or None.
 
@@ -139,9 +146,7 @@ def surrogate_of(plan: LoopPlan, history: History) -> Surrogate | None:
     from idds_core.plugins import LEARNERS, build
     from idds_core.ports import Mapper
 
-    bundle = str(plan.bundle)
-    if bundle not in sys.path:  # the learner may live beside the scan file
-        sys.path.insert(0, bundle)
+    make_importable(plan)
     learner: Any = build(plan.document["learner"], LEARNERS)
     if not isinstance(learner, Mapper):
         return None

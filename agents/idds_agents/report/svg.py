@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
+
+from idds_agents.report.surface import regions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -131,14 +132,5 @@ def lines_path(box: Box, pieces: Iterable[Array]) -> str:
 
 def filled_path(box: Box, axes: Sequence[Any], z: Array, low: float, high: float) -> str:
     """Where low < z < high as one path, to be filled by the even-odd rule; z is (ny, nx), NaN outside."""
-    import numpy as np
-    from contourpy import FillType, contour_generator
-
-    masked: Any = np.ma.masked_invalid(z)
-    generator = contour_generator(*axes, masked, corner_mask=True, fill_type=FillType.OuterOffset)
-    found: Any = generator.filled(low, high)
-    text = []
-    for points, offsets in zip(*found, strict=True):
-        places = box.place(points)
-        text += [line_path(places[a:b], closed=True) for a, b in pairwise(offsets)]
-    return "".join(text)
+    rings = (ring for polygon in regions(axes, z, low, high) for ring in polygon)
+    return "".join(line_path(box.place(ring), closed=True) for ring in rings)
