@@ -112,7 +112,8 @@ def test_the_wheel_holds_what_is_needed_at_run_time(tmp_path: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
     assert tops == {"idds_core", "idds_agents", "idds_learners"}
-    for name in ("idds_core/py.typed", "idds_core/store/migrations/env.py", "idds_core/runner/__main__.py"):
+    templates = [f"idds_agents/report/templates/report.{end}" for end in ("html", "css", "js")]
+    for name in ("idds_core/py.typed", "idds_core/store/migrations/env.py", "idds_core/runner/__main__.py", *templates):
         assert name in names
     assert any(name.startswith("idds_core/store/migrations/versions/") for name in names)
     assert any(name.endswith("licenses/LICENSE") for name in names)

@@ -279,3 +279,16 @@ def test_ticks_are_inside_and_read_well() -> None:
     ]
     assert [text for _, text in Scale(0.01, 1, 0, 600, log=True).ticks()] == ["0.01", "0.1", "1"]
     assert len(Scale(3.1, 3.9, 0, 600, log=True).ticks()) >= 3
+
+
+def test_usage_adds_up_the_attempts_of_each_step(both: tuple[Store, LoopView], others: Path) -> None:
+    store, view = both
+    attempts = store.jobs.attempts([j.id for j in store.jobs.all(view.record.id)])
+    (used,) = store.usage(view.record.id)
+    assert (used.step, used.jobs, used.attempts) == ("measure", 26, len(attempts))
+    assert used.failed == len(store.jobs.failed_attempts(view.record.id)) == 2 * used.retries
+    assert used.wall_s == pytest.approx(sum(a.wall_s or 0.0 for a in attempts))
+    assert used.max_rss == max(a.max_rss or 0 for a in attempts)
+    curve, _ = opened(others / "curve-run")
+    assert [u.step for u in curve.usage(1)] == ["count", "limit"]
+    curve.close()
