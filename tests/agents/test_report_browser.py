@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Dialog, Page, sync_playwright
 
-from tests.agents.report_kit import enlarged, opened
+from tests.agents.report_kit import opened
 
 _CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 _HOW = "no chromium here; Debian: apt-get install -y chromium"
@@ -150,21 +150,12 @@ def _light(colour: str) -> bool:
     return sum(map(int, colour.removeprefix("rgb(").removesuffix(")").split(","))) > 3 * 128
 
 
-def test_a_large_page_opens_and_its_slider_goes_through_all_iterations(
-    browser: Browser, finished: Path, tmp_path: Path
-) -> None:
-    from idds_agents.report.page import write_report
-
-    store, view = opened(finished)
-    file = tmp_path / "large.html"
-    write_report(enlarged(view, 300, 40), store, file)
-    store.close()
-    assert file.stat().st_size < 2_000_000
-    visit = Visit(browser, file)
+def test_a_large_page_opens_and_its_slider_goes_through_all_iterations(browser: Browser, large_page: Path) -> None:
+    visit = Visit(browser, large_page)
     assert visit.points() == 300
     visit.page.locator("#slider").fill("20")
     assert "Iteration 21 of 40" in visit.page.locator("#note").inner_text()
-    assert (visit.asked, visit.said) == ([file.as_uri()], [])
+    assert (visit.asked, visit.said) == ([large_page.as_uri()], [])
     visit.close()
 
 
