@@ -22,6 +22,7 @@ __all__ = [
     "Condition",
     "Failure",
     "Function",
+    "Gauge",
     "JobReport",
     "JobSpec",
     "Learner",
@@ -91,12 +92,27 @@ class Learner(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """Where a condition stands, for people: a budget and what is spent of it, or a goal and how far away it is.
+
+    name : what is measured ("points"); of a goal the diagnostic that is looked at ("emv").
+    value, limit : in `unit`; a goal is reached at or below its limit, a budget is spent at it.
+    """
+
+    name: str
+    value: float
+    limit: float
+    unit: str = ""
+    goal: bool = False
+
+
 @runtime_checkable
 class Condition(Protocol):
     """Decides whether to go on.
 
     It may also have ``remaining(history) -> int | None``: how many more points it allows (None: any number); the
-    engine trims the last batch to it.
+    engine trims the last batch to it. And ``gauges(history) -> Sequence[Gauge]``: what reports show of it.
     """
 
     def check(self, history: History) -> Verdict:

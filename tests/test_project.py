@@ -113,8 +113,10 @@ def test_the_wheel_holds_what_is_needed_at_run_time(tmp_path: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
     assert tops == {"idds_core", "idds_agents", "idds_learners"}
-    for name in ("idds_core/py.typed", "idds_core/store/migrations/env.py", "idds_core/runner/__main__.py",
-                 "idds_core/catalogue/space.toml"):  # fmt: skip
+    needed = ["idds_core/py.typed", "idds_core/store/migrations/env.py", "idds_core/runner/__main__.py"]
+    needed += [f"idds_agents/report/templates/report.{end}" for end in ("html", "css", "js")]
+    needed += ["idds_core/catalogue/space.toml"]
+    for name in needed:
         assert name in names
     assert any(name.startswith("idds_core/store/migrations/versions/") for name in names)
     assert any(name.endswith("licenses/LICENSE") for name in names)

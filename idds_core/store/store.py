@@ -18,6 +18,7 @@ from idds_core.store.iterations import Iterations
 from idds_core.store.jobs import Jobs
 from idds_core.store.points import Points
 from idds_core.store.retention import Retention
+from idds_core.store.usage import StepUsage, usage_by_step
 from idds_core.store.workflows import Workflows
 
 __all__ = ["OwnerLock", "Store", "open_store", "upgrade_store"]
@@ -60,6 +61,10 @@ class Store:
     def counters(self, loop_id: int) -> dict[str, int]:
         """Counters of a loop."""
         return self._db.counters(loop_id)
+
+    def usage(self, loop_id: int) -> list[StepUsage]:
+        """What the jobs of a loop used, step by step."""
+        return usage_by_step(self._db, loop_id)
 
     @property
     def generation(self) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from idds_core.history import History
-from idds_core.ports import Condition, Verdict
+from idds_core.ports import Condition, Gauge, Verdict
 from idds_core.states import PointState, VerdictKind
 
 __all__ = [
@@ -47,6 +47,12 @@ class Combinable:
     def bounded(self) -> bool:
         """Whether it is sure to stop the loop some day."""
         return False
+
+    def gauges(self, history: History) -> list[Gauge]:
+        """Its goals and budgets, and where they stand."""
+        from idds_learners.gauges import gauges
+
+        return gauges(self, history)
 
     def problems(self) -> list[str]:
         """Everything that is wrong with its fields."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.agents.cli_kit import Cli, Runs
+from tests.agents.report_kit import enlarged, opened
 
 
 @pytest.fixture
@@ -31,3 +32,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made.close()
     assert done.code == 2, done.err
     return made.folder / "plane-run"
+
+
+@pytest.fixture(scope="session")
+def large_page(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a loop with 300 points in 40 iterations."""
+    from idds_agents.report.page import write_report
+
+    store, view = opened(finished)
+    file = tmp_path_factory.mktemp("large") / "report.html"
+    write_report(enlarged(view, 300, 40), store, file)
+    store.close()
+    return file

@@ -42,14 +42,15 @@ def _waits_at_the_gate(cli: Cli, workdir: Path) -> str:
 def test_a_run_that_converges_exits_0_and_says_where_things_are(cli: Cli, runs: Runs) -> None:
     done = runs.run("curve", "--slots", "2").wait()
     assert (done.code, done.err) == (0, "")
-    first, *_, summary, reason = done.out.splitlines()
+    first, *_, summary, report, reason = done.out.splitlines()
+    assert report == "report: report.html in that folder"
     assert re.match(r"iteration 1: 5 points, so far 5 MEASURED; emv .*; go on: ", first)
     assert re.match(r"curve/curve: CONVERGED, \d+ evaluations in \d+ iterations, [\d.]+ s, .*/curve-run/", summary)
     assert reason.startswith("reason: expected misclassified share")
     workdir = runs.folder / "curve-run"
     again = runs.run("curve").wait()  # a concluded one: its result, the same exit code
     assert again.code == 0
-    assert again.out.splitlines() == [summary, reason]
+    assert again.out.splitlines() == [summary, report, reason]
     assert cli("verify", "--deep", "--workdir", workdir).code == 0
     assert cli("plot", "curve", "--workdir", workdir, "-o", "c.svg").code == 0
     drawn = Path("c.svg").read_text(encoding="utf-8")
@@ -283,7 +284,7 @@ def test_on_a_terminal_there_are_a_table_and_a_map(runs: Runs) -> None:
     for words in (*table, "excluded", "not allowed", "obs after iteration 3: m_a [GeV] against m_zp [GeV]"):
         assert words in plain
     assert "\x1b[31m" not in seen  # the failure's own colour is not let through
-    assert "plane/plane: EXHAUSTED" in plain.splitlines()[-3]
+    assert "plane/plane: EXHAUSTED" in plain.splitlines()[-4]
     code, seen = _on_a_terminal("logs", "plane", "--workdir", runs.folder / "plane-run", cwd=runs.folder)
     assert "a red word" in seen
     assert "\x1b" not in seen

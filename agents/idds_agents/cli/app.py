@@ -127,18 +127,48 @@ def cancel(path: _Loop = None, workdir: _Workdir = None, as_json: _Json = False)
     return wish("cancel", path, workdir, as_json=as_json)
 
 
-@app.command()
+@app.command(epilog="Example: idds-core plot monohbb -o contour.pdf --target obs --iteration 5")
 def plot(
     path: _Loop = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="png, svg or pdf.")] = None,
     target: Annotated[str | None, typer.Option("--target", help="Only this one.")] = None,
+    iteration: Annotated[int | None, typer.Option("--iteration", metavar="K", help="As it was after this one.")] = None,
+    movie: Annotated[Path | None, typer.Option("--movie", metavar="FILE", help="gif, or mp4 with ffmpeg.")] = None,
     workdir: _Workdir = None,
     as_json: _Json = False,
 ) -> int:
     """Draw the contour of a loop in two dimensions, the curve in one. Default file: <workflow>.png."""
     from idds_agents.cli import products as verb
 
-    return verb.plot(path, workdir, out=out, target=target, as_json=as_json)
+    return verb.plot(path, workdir, out=out, target=target, as_json=as_json, iteration=iteration, movie=movie)
+
+
+@app.command(epilog="Example: idds-core report monohbb -o report.html")
+def report(
+    path: _Loop = None,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="The page to write.")] = Path("report.html"),
+    workdir: _Workdir = None,
+    as_json: _Json = False,
+) -> int:
+    """Write everything about a loop into one HTML page that works without a network."""
+    from idds_agents.cli import report as verb
+
+    return verb.report(path, workdir, out=out, as_json=as_json)
+
+
+@app.command(epilog="Example: idds-core compare monohbb ../other/monohbb-run:monohbb --target obs -o compare.png")
+def compare(
+    first: Annotated[str, typer.Argument(metavar="A", help="A loop: its path, or WORKDIR:PATH.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another one, or another revision.")],
+    target: Annotated[str | None, typer.Option("--target", help="Only this one.")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="Plot: png, svg or pdf.")] = None,
+    workdir: _Workdir = None,
+    as_json: _Json = False,
+) -> int:
+    """Compare two contours: areas, overlap, distance, points that differ, what was asked differently."""
+    from idds_agents.cli import compare as verb
+
+    return verb.compare(first, second, workdir, target=target, out=out, as_json=as_json)
 
 
 @app.command()

@@ -33,24 +33,45 @@ def _loop(path: str | None, workdir: Path | None) -> Iterator[LoopView]:
         yield view_loop(store, workspace.folder, target.loop.id)
 
 
-def plot(path: str | None, workdir: Path | None, *, out: Path | None, target: str | None, as_json: bool) -> int:
-    """Write the plot of a loop."""
+def plot(
+    path: str | None,
+    workdir: Path | None,
+    *,
+    out: Path | None,
+    target: str | None,
+    as_json: bool,
+    iteration: int | None = None,
+    movie: Path | None = None,
+) -> int:
+    """Write the plot of a loop, as it stands or as it was; or the movie of its iterations, or both."""
+    from idds_agents.report import movie as movies
     from idds_agents.report.plot import FORMATS, draw, save
+    from idds_agents.report.reading import view_at
 
-    if out is not None and out.suffix.lower() not in FORMATS:  # told before the work is done
-        raise InputError.of("E-PLOT-004", f"{out} is no plot", f"its ending is {out.suffix or 'missing'}", "",
-                            f"Use one of {', '.join(FORMATS)}.")  # fmt: skip
+    for given, formats in ((out, FORMATS), (movie, movies.FORMATS)):  # told before the work is done
+        if given is not None and given.suffix.lower() not in formats:
+            raise InputError.of("E-PLOT-004", f"{given} is no {'plot' if given is out else 'movie'}",
+                                f"its ending is {given.suffix or 'missing'}", "",
+                                f"Use one of {', '.join(formats)}.")  # fmt: skip
     with _loop(path, workdir) as view:
-        file = out or Path(f"{view.workflow.path}.png")
+        told: dict[str, Any] = {"path": view.path, "iteration": iteration}
         try:
-            figure = draw(view, target)
+            seen = view if iteration is None else view_at(view, iteration)
+            if movie is not None:
+                told["frames"] = movies.write_movie(seen, movie, target)
+                told["movie"] = str(movie.resolve())
+            file = out if movie is not None else out or Path(f"{view.workflow.path}.png")
+            if file is not None:
+                save(draw(seen, target), file)
         except IddsError as error:
-            raise _as_input(error, "E-CONTOUR-001", "E-CONTOUR-002", "E-PLOT-003") from error
-        save(figure, file)
-        if as_json:
-            print_json({"path": view.path, "file": str(file.resolve()), "evaluations": view.evaluations})
-        else:
-            say(f"{file}")
+            raise _as_input(error, "E-CONTOUR-001", "E-CONTOUR-002", "E-PLOT-003", "E-REPORT-003") from error
+        told |= {"file": str((file or movie or Path()).resolve()), "evaluations": seen.evaluations}
+    if as_json:
+        print_json(told)
+    else:
+        for written in (file, movie):
+            if written is not None:
+                say(f"{written}")
     return FINE
 
 

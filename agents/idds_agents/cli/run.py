@@ -19,7 +19,7 @@ from idds_agents.report.document import loop_document
 from idds_agents.report.reading import LoopView, view_loop
 from idds_agents.workspace import Workspace
 from idds_core.definition import Definition
-from idds_core.errors import IddsError
+from idds_core.errors import IddsError, Problem
 from idds_core.loading import load, source_folder
 from idds_core.settings import Settings, read_settings
 from idds_core.states import TERMINAL, LoopState
@@ -55,9 +55,11 @@ def run(options: Options) -> int:
         loop = store.workflows.loops(_newest(store, definition.name))[0]
         view = view_loop(store, workspace.folder, loop.id)
         _leave_products(view, workspace.folder, again=concluded)
+        _leave_report(view, store, workspace.folder, again=concluded)
         inside = _loops_inside(view, store, workspace.folder)
         for each in inside:
             _leave_products(each, workspace.folder / each.path, again=concluded)
+            _leave_report(each, store, workspace.folder / each.path, again=concluded)
         try:
             for each in inside:
                 _tell_loop(each, each.path, options)
@@ -192,6 +194,20 @@ def _leave_products(view: LoopView, folder: Path, *, again: bool) -> None:
         warn(f"W-REPORT-001 the plots could not be written: {error.strerror} ({folder}). Use 'plot' elsewhere.")
 
 
+def _leave_report(view: LoopView, store: Store, folder: Path, *, again: bool) -> None:
+    """The page of the loop; whatever becomes of it, the run has ended as it has."""
+    file = folder / "report.html"
+    if again and file.exists():
+        return
+    try:
+        from idds_agents.report.page import write_report
+
+        write_report(view, store, file)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - no picture may change how a run ends
+        why = str(error) if isinstance(error, IddsError) else f"{type(error).__name__}: {error}"
+        warn(Problem("W-REPORT-002", "the report was not written", why, str(file), "Try 'idds-core report'."))
+
+
 def _tell_loop(view: LoopView, where: str, options: Options) -> None:
     """How a loop stands, in one line: on stdout, or beside the JSON on stderr."""
     n, turns, state = view.evaluations, len(view.iterations), view.record.state
@@ -210,6 +226,8 @@ def _tell(view: LoopView, workspace: Workspace, options: Options, inside: Sequen
     files = [name for name in names if (workspace.folder / name).exists()]
     if files and not options.quiet:
         out(f"contour: {', '.join(files)} in that folder")
+    if (workspace.folder / "report.html").exists() and not options.quiet:
+        out("report: report.html in that folder")
     held = [loop for loop in (view.record, *inside) if loop.state is LoopState.HELD]
     if held:
         path, where = view.workflow.path, shlex.quote(str(workspace.folder))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from idds_agents.report.export import write_whole
 from idds_agents.report.reading import LoopView
-from idds_agents.report.surface import Axis, Surface, levels_of, need_surrogate, surface_of
+from idds_agents.report.surface import GRID, Axis, Surface, forbidden, levels_of, need_surrogate, surface_of
 from idds_core.errors import IddsError
 from idds_core.history import Point
 from idds_core.states import PointState
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-__all__ = ["FORMATS", "draw", "draw_surface", "save"]
+__all__ = ["COLOURS", "FORBIDDEN", "FORMATS", "STYLE", "draw", "draw_surface", "save"]
 
 FORMATS = (".png", ".svg", ".pdf")
 # Okabe and Ito: told apart by everybody, and in grey by the dashes
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.4, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
-_FORBIDDEN, _INK = "#e3e3e6", "#222222"
-_STYLE: dict[Any, Any] = {
+FORBIDDEN, _INK = "#e3e3e6", "#222222"
+STYLE: dict[Any, Any] = {
     "font.size": 10.5,
     "axes.linewidth": 0.8,
     "axes.edgecolor": _INK,
@@ -43,11 +43,10 @@ _STYLE: dict[Any, Any] = {
 _CURVE_NODES = 401
 _DECADES = 30.0
 _FOOT = 0.035
-_MASK_NODES = 361
 
 
-def draw(view: LoopView, target: str | None = None) -> Figure:
-    """The figure of a loop in one or two dimensions; of one target, or of all.
+def draw(view: LoopView, target: str | None = None, nodes: int = GRID) -> Figure:
+    """The figure of a loop in one or two dimensions; of one target, or of all. `nodes` of an axis in two.
 
     Raises
     ------
@@ -63,7 +62,7 @@ def draw(view: LoopView, target: str | None = None) -> Figure:
     if space.dimension == 1:
         surface = surface_of(space, surrogate, _CURVE_NODES)
         return _draw_curves(view, surface, [target] if target else list(surface.targets))
-    return draw_surface(view, surface_of(space, surrogate), target)
+    return draw_surface(view, surface_of(space, surrogate, nodes), target)
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -83,7 +82,7 @@ def save(figure: Figure, path: Path) -> None:
     # no date inside: the same loop gives the same file
     metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower())
     try:
-        with mpl.rc_context(_STYLE):
+        with mpl.rc_context(STYLE):
             write_whole(path, lambda partial: figure.savefig(partial, dpi=200, metadata=metadata))
     except OSError as error:
         raise IddsError.of("E-FILE-020", f"{path} cannot be written", error.strerror or str(error), str(path),
@@ -102,7 +101,8 @@ def _figure(width: float, height: float, rows: int = 1) -> tuple[Figure, list[Ax
 
 def _title(view: LoopView) -> str:
     n = view.evaluations
-    return f"{view.path}: {view.record.state}, {n} evaluation{'s' if n != 1 else ''}"
+    state = str(view.record.state) if view.upto is None else f"iteration {view.upto}"
+    return f"{view.path}: {state}, {n} evaluation{'s' if n != 1 else ''}"
 
 
 def _level_text(view: LoopView, target: str) -> str:
@@ -115,14 +115,14 @@ def draw_surface(view: LoopView, surface: Surface, target: str | None = None) ->
     """The contour lines of a surface."""
     import matplotlib as mpl
 
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, (axes,) = _figure(7.2, 5.9)
         x, y = surface.axes
         targets = [t for t in surface.targets if target in (None, t)]
         if len(targets) == 1:
             _draw_excluded(axes, surface, targets[0])
         for i, name in enumerate(targets):
-            _draw_band(axes, surface, name, _COLOURS[i % len(_COLOURS)], faint=len(targets) > 2)
+            _draw_band(axes, surface, name, COLOURS[i % len(COLOURS)], faint=len(targets) > 2)
         _draw_forbidden(axes, surface)
         for i, name in enumerate(targets):
             _draw_line(axes, surface, name, _level_text(view, name), i)
@@ -140,8 +140,8 @@ def _draw_excluded(axes: Axes, surface: Surface, target: str) -> None:
     score = surface.score(target)
     if not (score > 0).any():
         return
-    axes.contourf(*surface.grid.axes, score, levels=[0.0, 1e3], colors=[_COLOURS[0]], alpha=0.07, zorder=0)
-    axes.fill([], [], color=_COLOURS[0], alpha=0.1, linewidth=0, label="excluded")
+    axes.contourf(*surface.grid.axes, score, levels=[0.0, 1e3], colors=[COLOURS[0]], alpha=0.07, zorder=0)
+    axes.fill([], [], color=COLOURS[0], alpha=0.1, linewidth=0, label="excluded")
 
 
 def _draw_band(axes: Axes, surface: Surface, target: str, colour: str, *, faint: bool) -> None:
@@ -153,30 +153,14 @@ def _draw_forbidden(axes: Axes, surface: Surface) -> None:
     """The region against the constraints, on a finer grid of its own: its border has no stairs."""
     if surface.grid.allowed.all():
         return
-    (x_name, x), (y_name, y) = (
-        (name, [surface.space.parameters[name].from_unit(i / (_MASK_NODES - 1)) for i in range(_MASK_NODES)])
-        for name in surface.grid.names
-    )
-    allowed = surface.space.allowed([{x_name: a, y_name: b} for b in y for a in x])
-    outside = _blurred(~allowed.reshape(len(y), len(x)))
-    axes.contourf(x, y, outside, levels=[0.5, 1.5], colors=[_FORBIDDEN], zorder=2)
+    x, y, outside = forbidden(surface)
+    axes.contourf(x, y, outside, levels=[0.5, 1.5], colors=[FORBIDDEN], zorder=2)
     label = " and ".join(surface.space.constraints)
-    axes.fill([], [], color=_FORBIDDEN, label=f"not {label}" if len(label) < 40 else "not allowed")
-
-
-def _blurred(mask: NDArray[np.bool_], width: int = 7) -> NDArray[np.float64]:
-    """The mean of a mask over a square around each node: its line at one half has no stairs."""
-    import numpy as np
-
-    found = np.pad(mask.astype(float), width // 2, mode="edge")
-    for _ in range(2):
-        sums = np.cumsum(np.vstack([np.zeros(found.shape[1]), found]), axis=0)
-        found = ((sums[width:] - sums[:-width]) / width).T
-    return found
+    axes.fill([], [], color=FORBIDDEN, label=f"not {label}" if len(label) < 40 else "not allowed")
 
 
 def _draw_line(axes: Axes, surface: Surface, target: str, label: str, index: int) -> None:
-    colour, dash = _COLOURS[index % len(_COLOURS)], _DASHES[index % len(_DASHES)]
+    colour, dash = COLOURS[index % len(COLOURS)], _DASHES[index % len(_DASHES)]
     style: dict[str, Any] = {"color": colour, "linestyle": dash, "linewidth": 2.2}
     lines = surface.lines(target)
     for line in lines:
@@ -207,7 +191,7 @@ def _draw_measured(axes: Axes, view: LoopView, places: list[tuple[float, float]]
     turns = [p.iteration for p in view.history.measured]
     axes.scatter([], [], color="#555a66", s=26, label=f"evaluated ({len(turns)})")
     return axes.scatter([x for x, _ in places], [y for _, y in places], c=turns, cmap="cividis_r", vmin=1,
-                        vmax=max([2, *turns]), s=26, edgecolors="#ffffff", linewidths=0.6, zorder=5,
+                        vmax=max(2, view.last_turn), s=26, edgecolors="#ffffff", linewidths=0.6, zorder=5,
                         clip_on=False)  # fmt: skip
 
 
@@ -225,11 +209,13 @@ def _draw_bar(figure: Figure, panels: list[Axes], drawn: Any, view: LoopView) ->
     """Which colour is which iteration; with one iteration there is nothing to tell."""
     from matplotlib.ticker import MaxNLocator
 
-    if max((p.iteration for p in view.history.measured), default=0) > 1:
+    if view.last_turn > 1:
         bar = figure.colorbar(drawn, ax=panels, pad=0.015, aspect=32 * len(panels),
                               ticks=MaxNLocator(integer=True, nbins=8))  # fmt: skip
         bar.set_label("iteration")
         bar.outline.set_visible(False)
+        if bar.solids is not None:  # else it is the one picture in a vector drawing
+            bar.solids.set(rasterized=False, edgecolor="face")
 
 
 # ---------------------------------------------------------------------- one dimension
@@ -238,10 +224,10 @@ def _draw_curves(view: LoopView, surface: Surface, targets: list[str]) -> Figure
 
     (axis,) = surface.axes
     name = axis.name
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, panels = _figure(7.2, 2.0 + 2.6 * len(targets), len(targets))
         for i, (axes, target) in enumerate(zip(panels, targets, strict=True)):
-            colour, p = _COLOURS[i % len(_COLOURS)], surface.grid.predictions[target]
+            colour, p = COLOURS[i % len(COLOURS)], surface.grid.predictions[target]
             axes.fill_between(axis.values, p.mean - p.sd, p.mean + p.sd, color=colour, alpha=0.22, linewidth=0)
             label = f"{target} (\N{PLUS-MINUS SIGN}1\N{GREEK SMALL LETTER SIGMA} band)"
             axes.plot(axis.values, p.mean, color=colour, linewidth=2.0, label=label)

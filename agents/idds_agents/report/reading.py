@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from idds_core.sealing import Seal
 from idds_core.states import TERMINAL
 from idds_core.store import Iteration, LoopRecord, Store, WorkflowRecord
 
-__all__ = ["LoopView", "surrogate_of", "view_loop"]
+__all__ = ["LoopView", "decided_iterations", "make_importable", "surrogate_of", "view_at", "view_loop"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class LoopView:
     """A loop at one moment.
 
     now : when it was looked at, seconds since the epoch.
+    upto : number of the iteration at whose end it is seen; None: as it stands.
+    turns : of the loop as it stands, when it is seen at an earlier end: colours mean the same in both.
     """
 
     workflow: WorkflowRecord
@@ -35,6 +37,8 @@ class LoopView:
     history: History
     counters: Mapping[str, int]
     now: float
+    upto: int | None = None
+    turns: int | None = None
 
     @property
     def path(self) -> str:
@@ -50,6 +54,11 @@ class LoopView:
     def evaluations(self) -> int:
         """Number of measured points."""
         return len(self.history.measured)
+
+    @property
+    def last_turn(self) -> int:
+        """Number of the newest iteration of the loop as it stands that has proposed points; 0 for none."""
+        return self.turns or max((p.iteration for p in self.history.points), default=0)
 
     @cached_property
     def points_by_state(self) -> dict[str, int]:
@@ -90,6 +99,43 @@ def view_loop(store: Store, workdir: Path, loop_id: int) -> LoopView:
         )
 
 
+def decided_iterations(view: LoopView) -> list[int]:
+    """Numbers of the iterations that have closed and been decided on: those whose learner state is on record."""
+    return [i.number for i in view.iterations if i.closed is not None and i.verdict]
+
+
+def view_at(view: LoopView, number: int) -> LoopView:
+    """The loop as it was when an iteration had closed: its map is made again from the state recorded then.
+
+    Raises
+    ------
+    IddsError
+        When that iteration has not closed.
+
+    """
+    known = decided_iterations(view)
+    if number not in known:
+        why = f"there are {known[0]} to {known[-1]}" if known else "none has closed yet"
+        raise IddsError.of("E-REPORT-003", f"{view.path} has no closed iteration {number}", why, view.path,
+                           "Give the number of a closed one; 'ls' lists them.")  # fmt: skip
+    points = tuple(p for p in view.history.points if p.iteration <= number)
+    records = tuple(r for r in view.history.iterations if r.number <= number)
+    return replace(
+        view,
+        iterations=tuple(i for i in view.iterations if i.number <= number),
+        history=replace(view.history, points=points, iterations=records),
+        upto=number,
+        turns=view.last_turn,
+    )
+
+
+def make_importable(plan: LoopPlan) -> None:
+    """Let what lives beside the scan file be found: a learner, a condition."""
+    bundle = str(plan.bundle)
+    if bundle not in sys.path:
+        sys.path.insert(0, bundle)
+
+
 def surrogate_of(plan: LoopPlan, history: History) -> Surrogate | None:
     """The surrogate that the loop's own learner makes of a history, or None.
 
@@ -102,9 +148,7 @@ def surrogate_of(plan: LoopPlan, history: History) -> Surrogate | None:
     from idds_core.plugins import LEARNERS, build
     from idds_core.ports import Mapper
 
-    bundle = str(plan.bundle)
-    if bundle not in sys.path:  # the learner may live beside the scan file
-        sys.path.insert(0, bundle)
+    make_importable(plan)
     described = dict(plan.document["learner"])
     if plan.loop.blind and "targets" in described:  # those that the history shows
         described["targets"] = list(history.targets)

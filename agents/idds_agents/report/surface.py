@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 from idds_agents.report.reading import LoopView
 from idds_core.contour import GridMap, grid_map
@@ -17,13 +17,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["CURVES", "Axis", "Line", "Surface", "levels_of", "need_surrogate", "surface_of"]
+__all__ = ["CURVES", "GRID", "Axis", "Line", "Surface", "forbidden", "levels_of", "need_surrogate", "regions",
+    "surface_of"]  # fmt: skip
 
 #: "plus" is where the mean + 1 standard deviation crosses the level, "minus" where the mean - 1 does.
 CURVES = ("central", "plus", "minus")
 #: nodes of an axis: finer than a page shows, and a fraction of a second to compute
 GRID = 181
 _CLIP = 1e-12
+_MASK_NODES = 361
 
 
 @dataclass(frozen=True)
@@ -91,10 +93,9 @@ class Surface:
         Positive where the target is more likely excluded than not.
         """
         import numpy as np
+        from scipy.special import ndtri
 
-        p = np.clip(self.grid.predictions[target].p_excluded, _CLIP, 1 - _CLIP)
-        inverse = np.frompyfunc(NormalDist().inv_cdf, 1, 1)
-        return np.where(np.isnan(p), np.nan, np.asarray(inverse(np.nan_to_num(p, nan=0.5)), dtype=float))
+        return np.asarray(ndtri(np.clip(self.grid.predictions[target].p_excluded, _CLIP, 1 - _CLIP)))
 
     def _below(self, target: str) -> bool:
         """Whether low values are the excluded ones: told by the map itself, whichever learner it is from."""
@@ -103,6 +104,41 @@ class Surface:
         found = self.grid.predictions[target]
         inside, outside = found.mean[found.p_excluded > 0.5], found.mean[found.p_excluded <= 0.5]
         return bool(np.mean(inside) < np.mean(outside)) if inside.size and outside.size else True
+
+
+def forbidden(surface: Surface) -> tuple[list[Any], list[Any], NDArray[np.float64]]:
+    """The region against the constraints on a finer grid of its own: x (k,), y (k,), and (k, k) above 0.5 inside it."""
+    (x_name, x), (y_name, y) = (
+        (name, [surface.space.parameters[name].from_unit(i / (_MASK_NODES - 1)) for i in range(_MASK_NODES)])
+        for name in surface.grid.names
+    )
+    allowed = surface.space.allowed([{x_name: a, y_name: b} for b in y for a in x])
+    return x, y, _blurred(~allowed.reshape(len(y), len(x)))
+
+
+def regions(axes: Sequence[Any], z: NDArray[np.float64], low: float, high: float) -> list[list[NDArray[np.float64]]]:
+    """Where low < z < high as polygons: of each its rings (k, 2), the outer one first, then its holes.
+
+    axes : x (nx,) and y (ny,); z : (ny, nx), NaN where there is nothing.
+    """
+    import numpy as np
+    from contourpy import FillType, contour_generator
+
+    masked: Any = np.ma.masked_invalid(z)
+    generator = contour_generator(x=axes[0], y=axes[1], z=masked, corner_mask=True, fill_type=FillType.OuterOffset)
+    found: Any = generator.filled(low, high)
+    return [[points[a:b] for a, b in pairwise(offsets)] for points, offsets in zip(*found, strict=True)]
+
+
+def _blurred(mask: NDArray[np.bool_], width: int = 7) -> NDArray[np.float64]:
+    """The mean of a mask over a square around each node: its line at one half has no stairs."""
+    import numpy as np
+
+    found = np.pad(mask.astype(float), width // 2, mode="edge")
+    for _ in range(2):
+        sums = np.cumsum(np.vstack([np.zeros(found.shape[1]), found]), axis=0)
+        found = ((sums[width:] - sums[:-width]) / width).T
+    return found
 
 
 def need_surrogate(view: LoopView) -> Surrogate:
