@@ -62,12 +62,14 @@ class Conductor:
     def _conduct(self, loop: LoopRecord) -> int:
         if loop.wish is Wish.CANCEL:
             return self._cancel(loop)
-        moved = self._store.iterations.close_finished(loop.id, loop.created)
+        moved = self._close(loop)
         last = self._store.iterations.last(loop.id)
         if last is None or not last.verdict or loop.state is not LoopState.ACTIVE:
             return moved
         kind = VerdictKind(last.verdict)
         if kind in _ENDS:
+            if self._steady(loop) and not self._cleared(loop, f"the loop has stopped: {kind}"):
+                return moved
             self._conclude(loop, *self._end(loop, kind, last.verdict_reason))
             moved += 1
         return moved
@@ -81,13 +83,31 @@ class Conductor:
         return _ENDS[kind], reason
 
     def _cancel(self, loop: LoopRecord) -> int:
-        moved = self._store.jobs.cancel_unstarted(loop.id, "the loop was cancelled", _ACTOR)
-        if self._store.jobs.live_count(loop.id):
-            return moved
-        moved += self._store.iterations.drop_open(loop.id, "the loop was cancelled", _ACTOR)
-        self._store.iterations.close_finished(loop.id, loop.created)
+        if not self._cleared(loop, "the loop was cancelled"):
+            return 0
+        self._close(loop)
         self._conclude(loop, LoopState.CANCELLED, "cancelled by the user")
-        return moved + 1
+        return 1
+
+    def _cleared(self, loop: LoopRecord, reason: str) -> bool:
+        """Cancel what has not started, drop what is left; whether nothing of the loop runs any more."""
+        self._store.jobs.cancel_unstarted(loop.id, reason, _ACTOR)
+        if self._store.jobs.live_count(loop.id):
+            return False
+        self._store.iterations.drop_open(loop.id, reason, _ACTOR)
+        if self._steady(loop):
+            self._store.steady.ingest(loop.id)
+        return True
+
+    def _steady(self, loop: LoopRecord) -> bool:
+        return self._catalog.plan(loop.id).loop.mode == "steady"
+
+    def _close(self, loop: LoopRecord) -> int:
+        """Close what can be closed; in steady mode, freeze the next question when its time has come."""
+        if self._steady(loop):
+            plan = self._catalog.plan(loop.id).loop
+            return self._store.steady.close(loop.id, loop.created, plan.batch, plan.top_up)
+        return self._store.iterations.close_finished(loop.id, loop.created)
 
     def _conclude(self, loop: LoopRecord, state: LoopState, reason: str) -> None:
         self._store.workflows.move_loop(loop, state, reason, _ACTOR)

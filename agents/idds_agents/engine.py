@@ -129,7 +129,8 @@ class Engine:
             claimed = self.carrier.claim()
         self.carrier.dispatch()
         self.transformer.start()
-        self._again = nudged or self.carrier.ended_unwritten or (decided > 0 and not claimed)
+        # without a barrier more may have ended while the learner was thinking: the conductor must look again
+        self._again = nudged or self.carrier.ended_unwritten or (decided > 0 and (not claimed or self._steady()))
         return self._again
 
     def run(self, watch: Callable[[LoopRecord], None] = lambda _: None) -> LoopRecord:
@@ -159,6 +160,9 @@ class Engine:
     def _loop(self) -> LoopRecord:
         live = self._catalog.live_loops()
         return live[0] if live else self.store.workflows.loops(self._workflow_id)[0]
+
+    def _steady(self) -> bool:
+        return any(self._catalog.plan(loop.id).loop.mode == "steady" for loop in self._catalog.live_loops())
 
     def _over(self, loop: LoopRecord) -> bool:
         if loop.state in TERMINAL["loop"]:

@@ -20,6 +20,7 @@ from idds_core.store.audit import Audit
 from idds_core.store.database import Database
 from idds_core.store.iterations import Iterations
 from idds_core.store.jobs import Jobs
+from idds_core.store.steady import Steady
 from idds_core.store.workflows import Workflows
 
 __all__ = ["OwnerLock", "Store", "open_store"]
@@ -32,7 +33,7 @@ class Store:
 
     Attributes
     ----------
-    workflows, iterations, jobs, audit : the parts.
+    workflows, iterations, jobs, steady, audit : the parts.
     id : random, made once; part of every key, so that nothing of another store is ever touched.
 
     """
@@ -42,6 +43,7 @@ class Store:
         self.workflows = Workflows(database)
         self.iterations = Iterations(database)
         self.jobs = Jobs(database)
+        self.steady = Steady(database)
         self.audit = Audit(database)
         self.id = self.workflows.meta("store_id") or ""
 

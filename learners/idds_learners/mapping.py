@@ -173,16 +173,15 @@ def _past_residuals(history: History) -> dict[str, list[float]]:
 
 
 def _ahead(history: History, scales: Mapping[str, Scale]) -> dict[str, list[float]]:
-    """Standardised residuals of the batch just closed, from the surrogate as it stood before, by target.
+    """Standardised residuals of what has just come in, from the surrogate as it stood before, by target.
 
-    Its hyper-parameters are those on record; without any, or with too few points before, there are no residuals.
+    In batch mode that is the iteration just closed; in steady mode what was ingested since the question before. Its
+    hyper-parameters are those on record; without any, or with too few points before, there are no residuals.
     """
     before = _recorded(history.iterations[:-1])
     if not before:
         return {}
-    last = history.iterations[-1].number
-    old = [p for p in history.measured if p.iteration < last]
-    new = [p for p in history.measured if p.iteration == last]
+    old, new = _split(history)
     if len(old) < LEAST or not new:
         return {}
     known, fresh = Data.of(history, scales, old), Data.of(history, scales, new)
@@ -195,6 +194,17 @@ def _ahead(history: History, scales: Mapping[str, Scale]) -> dict[str, list[floa
         spread = np.sqrt(sd**2 + gp.nugget * gp.spread**2 + fresh.noise[target] ** 2)
         found[target] = [_rounded(r) for r in (fresh.y[target] - mean) / spread]
     return found
+
+
+def _split(history: History) -> tuple[list[Point], list[Point]]:
+    """Measured points that were known at the question before, and those that have come in since."""
+    last = history.iterations[-1]
+    if last.ingested_upto is None:
+        return ([p for p in history.measured if p.iteration < last.number],
+                [p for p in history.measured if p.iteration == last.number])  # fmt: skip
+    before = history.iterations[-2].ingested_upto or 0 if len(history.iterations) > 1 else 0
+    known = [(p, p.ingest_no) for p in history.measured if p.ingest_no is not None]
+    return [p for p, n in known if n <= before], [p for p, n in known if before < n <= last.ingested_upto]
 
 
 def _rounded(value: float | np.floating[Any]) -> float:
