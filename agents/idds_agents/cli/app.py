@@ -185,6 +185,17 @@ def verify(
 
 
 @app.command()
+def replay(path: _Loop = None, workdir: _Workdir = None, as_json: _Json = False) -> int:
+    """Ask the learner every question again; exit code 3 when an answer is not the one on record.
+
+    Example: idds-core replay monohbb --json
+    """
+    from idds_agents.cli import replay as verb
+
+    return verb.replay(path, workdir, as_json=as_json)
+
+
+@app.command()
 def doctor(workdir: _Workdir = None, as_json: _Json = False) -> int:
     """Check this machine and folder, with a fix for each trouble."""
     from idds_agents.cli import doctor as verb
