@@ -219,14 +219,15 @@ def conclusions(problem: Benchmark, modes: Sequence[Mode], seeds: Sequence[int],
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--problems", nargs="+", default=["fast2D", "monoH2"], choices=sorted(PROBLEMS))
+    parser.add_argument("--problems", nargs="+", default=["fast2D", "monoH2", "monoH3"], choices=sorted(PROBLEMS))
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=1)
     parser.add_argument("--top-up", type=int, nargs="+", default=[1])
     parser.add_argument("--conclude", action="store_true", help="also run each to BoundaryConverged(0.02)")
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     arguments = parser.parse_args()
     modes = [Mode("batch"), *(Mode("steady", k) for k in arguments.top_up)]
-    seeds = range(1, arguments.seeds + 1)
+    seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
     document: dict[str, Any] = {}
     for name in arguments.problems:
         problem = replace(PROBLEMS[name], batch=SLOTS)
