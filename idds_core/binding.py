@@ -143,8 +143,8 @@ def _command(
     argv: list[str] = []
     for token in step.run or ():
         whole = _PLACEHOLDER.fullmatch(token)
-        value = known.get(whole[1]) if whole and whole[1] else None
-        if isinstance(value, list):  # a list that stands alone is as many arguments, as a shell's * is
+        value = known.get(whole[1]) if whole and whole[1] and "." in whole[1] else None
+        if isinstance(value, list):  # what the jobs of a step have put out: as many arguments, as a shell's * gives
             argv += [_text(item) for item in value]
         else:
             argv.append(_PLACEHOLDER.sub(text, token))

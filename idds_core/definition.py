@@ -20,6 +20,7 @@ from idds_core.step_problems import body_problems, name_problems, parameters_of,
 
 __all__ = ["Definition", "validate"]
 
+MODES = ("batch", "steady")
 _TARGET = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,79}")
 
 
@@ -279,7 +280,7 @@ def _blind_problems(blind: Any, targets: Any, where: str) -> Iterator[Problem]:
 
 
 def _count_problems(loop: Loop, where: str) -> Iterator[Problem]:
-    limits = {"batch": 10_000, "first": 100_000, "hold_after": 1_000_000}
+    limits = {"batch": 10_000, "first": 100_000, "hold_after": 1_000_000, "top_up": 10_000}
     for name, limit in limits.items():
         value = getattr(loop, name)
         if not (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= limit):
@@ -290,8 +291,30 @@ def _count_problems(loop: Loop, where: str) -> Iterator[Problem]:
                 f"{where}.{name}",
                 "Give a whole number.",
             )
-    if loop.mode != "batch":
-        yield Problem("E-DEF-007", f"unknown mode {loop.mode!r}", where=f"{where}.mode", fix="Use 'batch'.")
+    yield from _mode_problems(loop, where)
+
+
+def _mode_problems(loop: Loop, where: str) -> Iterator[Problem]:
+    if loop.mode not in MODES:
+        yield Problem(
+            "E-DEF-007", f"unknown mode {loop.mode!r}", where=f"{where}.mode", fix=f"Use {' or '.join(MODES)}."
+        )
+    elif loop.mode == "batch" and loop.top_up != 1:
+        yield Problem(
+            "E-DEF-007",
+            "top_up means nothing in batch mode",
+            "a batch is asked for when the last one has ended",
+            f"{where}.top_up",
+            "Give mode='steady' or leave it out.",
+        )
+    elif isinstance(loop.top_up, int) and isinstance(loop.batch, int) and loop.top_up > loop.batch:
+        yield Problem(
+            "E-DEF-006",
+            "top_up is larger than the batch",
+            f"only {loop.batch} points are pending at any time, {loop.top_up} can never end",
+            f"{where}.top_up",
+            "Give at most the batch.",
+        )
 
 
 def _hidden_problems(own: Iterable[str], outer: Iterable[str], where: str) -> Iterator[Problem]:

@@ -69,6 +69,7 @@ class Point:
 
     number : from 1, in the order of proposal, dense.
     iteration : number of the iteration that proposed it.
+    ingest_no : in steady mode, from 1, the order in which points ended, dense; None while it is pending.
     """
 
     number: int
@@ -77,10 +78,11 @@ class Point:
     state: PointState = PointState.OPEN
     observation: Observation | None = None
     failure_class: str | None = None
+    ingest_no: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The point as JSON."""
-        return {
+        found = {
             "number": self.number,
             "iteration": self.iteration,
             "parameters": dict(self.parameters),
@@ -88,6 +90,11 @@ class Point:
             "observation": self.observation.to_json() if self.observation else None,
             "failure_class": self.failure_class,
         }
+        return found if self.ingest_no is None else {**found, "ingest_no": self.ingest_no}
+
+    def as_pending(self) -> Point:
+        """The point as it was before it ended."""
+        return Point(self.number, self.iteration, self.parameters)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Point:
@@ -100,6 +107,7 @@ class Point:
             PointState(data["state"]),
             Observation.from_json(seen) if seen else None,
             data.get("failure_class"),
+            data.get("ingest_no"),
         )
 
 
@@ -110,6 +118,7 @@ class IterationRecord:
     state : what the learner asked to find again (fitted hyper-parameters).
     diagnostics : what it wanted to be known.
     elapsed_s, core_hours : since the start of the loop, frozen when the iteration closed.
+    ingested_upto : in steady mode, the last ingest number that was known when the iteration closed; None in batch mode.
     """
 
     number: int
@@ -117,21 +126,30 @@ class IterationRecord:
     diagnostics: Mapping[str, Any] = field(default_factory=dict)
     elapsed_s: float = 0.0
     core_hours: float = 0.0
+    ingested_upto: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The record as JSON."""
-        return {
+        found = {
             "number": self.number,
             "state": dict(self.state),
             "diagnostics": dict(self.diagnostics),
             "elapsed_s": self.elapsed_s,
             "core_hours": self.core_hours,
         }
+        return found if self.ingested_upto is None else {**found, "ingested_upto": self.ingested_upto}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> IterationRecord:
         """From :meth:`to_json`."""
-        return cls(data["number"], data["state"], data["diagnostics"], data["elapsed_s"], data["core_hours"])
+        return cls(
+            data["number"],
+            data["state"],
+            data["diagnostics"],
+            data["elapsed_s"],
+            data["core_hours"],
+            data.get("ingested_upto"),
+        )
 
 
 @dataclass(frozen=True)
@@ -146,7 +164,8 @@ class History:
     targets : names of the targets every observation has.
     points : all points written so far, ordered by number.
     iterations : the closed iterations, ordered by number. The last one has just closed; its `state` and
-        `diagnostics` are empty until the learner has been asked.
+        `diagnostics` are empty until the learner has been asked. In steady mode an iteration closes when the next
+        question is asked, whether its own points have ended or not.
 
     """
 
@@ -199,6 +218,21 @@ class History:
             return self
         last = replace(self.iterations[-1], diagnostics=dict(diagnostics), state=dict(state))
         return replace(self, iterations=(*self.iterations[:-1], last))
+
+    def as_asked(self, number: int) -> History:
+        """What the learner was shown when the iteration of that number had closed (0: at the first question).
+
+        What came later is left out: the points of later iterations, what had not been ingested yet (such points were
+        pending), and what was answered. So a question can be asked again at any time, after a crash or by a replay.
+        """
+        records = tuple(r for r in self.iterations if r.number <= number)
+        upto = records[-1].ingested_upto if records else None
+        points = tuple(p for p in self.points if p.iteration <= number)
+        if upto is not None:
+            points = tuple(p if p.ingest_no is not None and p.ingest_no <= upto else p.as_pending() for p in points)
+        if records:
+            records = (*records[:-1], replace(records[-1], state={}, diagnostics={}))
+        return replace(self, points=points, iterations=records)
 
     @cached_property
     def digest(self) -> str:

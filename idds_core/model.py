@@ -281,6 +281,11 @@ class Loop:
     batch, first : number of points of an iteration, and of the first one.
     targets : what an observation must have; the learner's own targets by default.
     parameters : values of the definition, seen by all steps.
+    mode : "batch": the learner is asked when all points of an iteration have ended, and the loop depends on nothing
+        but its definition and its results. "steady": it is asked as soon as `top_up` points have ended, so that about
+        `batch` points are pending at any time and no slot waits for the slowest of a batch; the loop depends on the
+        order in which results came, which is recorded. Give as `batch` the number of slots there are.
+    top_up : in steady mode, how many points must end before the learner is asked again.
     hold_after : the loop is held after so many identical failures in a row.
     blind : targets that are sealed until somebody unblinds them: neither the learner nor anybody else sees them.
 
@@ -296,7 +301,8 @@ class Loop:
     first: int = 10
     targets: tuple[str, ...] = ()
     parameters: dict[str, Any] = field(default_factory=dict)
-    mode: Literal["batch"] = "batch"
+    mode: Literal["batch", "steady"] = "batch"
+    top_up: int = 1
     hold_after: int = 5
     blind: tuple[str, ...] = ()
 

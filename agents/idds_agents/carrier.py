@@ -104,7 +104,7 @@ class Carrier:
 
     def _cancel_unwanted(self) -> None:
         loops = self._loops()
-        unwanted = {loop.id for loop in loops if loop.wish is Wish.CANCEL}
+        unwanted = {loop.id for loop in loops if loop.wish is Wish.CANCEL or self._stopping(loop)}
         wide = any(self._catalog.plan(loop.id).wide for loop in loops)
         ending = self._store.points.ending() if wide else set()
         if not (unwanted or ending):
@@ -117,6 +117,10 @@ class Carrier:
         self._cancelling.update(handles)
         if handles:
             self._provider.cancel(handles)
+
+    def _stopping(self, loop: LoopRecord) -> bool:
+        """Whether a loop without a barrier has its verdict: nothing more starts, and what runs is not waited for."""
+        return self._catalog.plan(loop.id).loop.mode == "steady" and self._store.steady.stopped(loop.id)
 
     def collect(self) -> int:
         """Write what was submitted and what has ended, in one transaction."""
@@ -193,7 +197,7 @@ class Carrier:
             if o.failure is None or o.failure.class_ is FailureClass.INFRA or not o.failure.signature:
                 continue
             loop = self._store.workflows.loop(o.claim.loop_id)
-            if loop.state is not LoopState.ACTIVE:
+            if loop.state is not LoopState.ACTIVE or self._stopping(loop):
                 continue
             limit = losses_allowed(self._catalog.plan(loop.id), o.claim)
             count = self._store.jobs.identical_failures(loop.id, o.claim.step, o.failure.signature)
@@ -219,6 +223,7 @@ class Carrier:
         can = self._provider.capabilities
         room = can.slots + can.queue - self.in_flight
         open_loops = [p for p in self._loops() if p.state is LoopState.ACTIVE and p.wish is Wish.RUN]
+        open_loops = [loop for loop in open_loops if not self._stopping(loop)]
         if room <= 0 or not open_loops:
             return 0
         claims = self._store.jobs.claim(

@@ -75,12 +75,14 @@ class Conductor:
             return self._cancel(loop)
         if self._catalog.plan(loop.id).hidden:
             return self._conduct_hidden(loop)
-        moved = self._store.iterations.close_finished(loop.id, loop.created)
+        moved = self._close(loop)
         last = self._store.iterations.last(loop.id)
         if last is None or not last.verdict or loop.state is not LoopState.ACTIVE:
             return moved
         kind = VerdictKind(last.verdict)
         if kind in _ENDS:
+            if self._steady(loop) and not self._cleared(loop, f"the loop has stopped: {kind}"):
+                return moved
             self._conclude(loop, *self._end(loop, kind, last.verdict_reason))
             moved += 1
         return moved
@@ -115,26 +117,34 @@ class Conductor:
         return _ENDS[kind], reason
 
     def _cancel(self, loop: LoopRecord) -> int:
-        moved = self._store.jobs.cancel_unstarted(loop.id, "the loop was cancelled", _ACTOR)
-        moved += self._cancel_waiting_inside(loop)
-        if self._store.jobs.live_count(loop.id) or self._store.points.live_inside(loop.id):
-            return moved
-        moved += self._store.iterations.drop_open(loop.id, "the loop was cancelled", _ACTOR)
-        self._store.iterations.close_finished(loop.id, loop.created)
-        self._conclude(loop, LoopState.CANCELLED, "cancelled by the user")
-        return moved + 1
-
-    def _cancel_waiting_inside(self, loop: LoopRecord) -> int:
-        """Loops that have not begun will not; those that have are told by their own wish."""
-        if not self._catalog.plan(loop.id).wide:
+        if not self._cleared(loop, "the loop was cancelled"):
             return 0
-        waiting = [o for o in self._store.workflows.loops(loop.workflow_id) if o.state is LoopState.WAITING]
-        reason = "the loop around it was cancelled"
-        return sum(
-            self._store.workflows.move_loop(other, LoopState.CANCELLED, reason, _ACTOR)
-            for other in waiting
-            if other.wish is Wish.CANCEL
-        )
+        self._close(loop)
+        self._conclude(loop, LoopState.CANCELLED, "cancelled by the user")
+        return 1
+
+    def _cleared(self, loop: LoopRecord, reason: str) -> bool:
+        """Cancel what has not started, drop what is left; whether nothing of the loop runs any more."""
+        self._store.jobs.cancel_unstarted(loop.id, reason, _ACTOR)
+        if self._catalog.plan(loop.id).wide:
+            for point in self._store.points.open_of(loop.id):
+                self._store.points.clear(point, reason, _ACTOR)
+        if self._store.jobs.live_count(loop.id) or self._store.points.live_inside(loop.id):
+            return False
+        self._store.iterations.drop_open(loop.id, reason, _ACTOR)
+        if self._steady(loop):
+            self._store.steady.ingest(loop.id)
+        return True
+
+    def _steady(self, loop: LoopRecord) -> bool:
+        return self._catalog.plan(loop.id).loop.mode == "steady"
+
+    def _close(self, loop: LoopRecord) -> int:
+        """Close what can be closed; in steady mode, freeze the next question when its time has come."""
+        if self._steady(loop):
+            plan = self._catalog.plan(loop.id).loop
+            return self._store.steady.close(loop.id, loop.created, plan.batch, plan.top_up)
+        return self._store.iterations.close_finished(loop.id, loop.created)
 
     def _conclude(self, loop: LoopRecord, state: LoopState, reason: str) -> None:
         if loop.parent_point is not None:  # the point around it goes on

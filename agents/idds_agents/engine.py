@@ -132,7 +132,8 @@ class Engine:
             claimed = self.carrier.claim()
         self.carrier.dispatch()
         self.transformer.start()
-        self._again = nudged or self.carrier.ended_unwritten or (decided > 0 and not claimed)
+        # without a barrier more may have ended while the learner was thinking: the conductor must look again
+        self._again = nudged or self.carrier.ended_unwritten or (decided > 0 and (not claimed or self._steady()))
         return self._again
 
     def run(self, watch: Callable[[LoopRecord], None] = lambda _: None) -> LoopRecord:
@@ -164,6 +165,9 @@ class Engine:
         """The loop that is not inside another; it ends with the workflow."""
         live = [loop for loop in self._catalog.live_loops() if loop.parent_point is None]
         return live[0] if live else self.store.workflows.loops(self._workflow_id)[0]
+
+    def _steady(self) -> bool:
+        return any(self._catalog.plan(loop.id).loop.mode == "steady" for loop in self._catalog.live_loops())
 
     def _over(self, loop: LoopRecord) -> bool:
         """Whether the workflow has ended, or only a person can help."""

@@ -26,9 +26,9 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
     history = History.from_json(request["history"])
     learner = build(loop["learner"], LEARNERS)
     condition = build(loop["until"], CONDITIONS)
-    wanted = loop["batch"] if history.iterations else loop["first"]
+    wanted = loop["batch"] - len(history.pending) if history.iterations else loop["first"]  # none pends in batch mode
     left = getattr(condition, "remaining", lambda _: None)(history)
-    n = wanted if left is None else max(0, min(wanted, left))
+    n = max(0, wanted if left is None else min(wanted, left))
     proposal = learner.ask(history, n)
     if history.iterations:
         verdict = condition.check(history.with_diagnostics(proposal.diagnostics, proposal.state))

@@ -14,7 +14,7 @@ from idds_core.ports import Verdict
 from idds_core.states import LoopState, VerdictKind, Wish
 from idds_core.store import Decision, Iteration, LoopRecord, Store
 
-__all__ = ["Answer", "Thinker", "Transformer", "proposal_problem"]
+__all__ = ["Answer", "Thinker", "Transformer", "proposal_problem", "verdict_of"]
 
 _ACTOR = "transformer"
 
@@ -52,6 +52,14 @@ def proposal_problem(points: Sequence[Any], n: int, history: History) -> str:
     return ""
 
 
+def verdict_of(answer: Answer, history: History) -> Verdict:
+    """The verdict that an answer means: a learner with nothing to propose and nothing to wait for is stuck."""
+    verdict = Verdict(VerdictKind(answer["verdict"]["kind"]), answer["verdict"]["reason"])
+    if answer["points"] or verdict.stop or history.pending:
+        return verdict
+    return Verdict(VerdictKind.STALLED, answer["reason"] or "the learner proposed no point")
+
+
 class Transformer:
     """One transformer. `start` calls the learner (never inside a transaction), `step` writes what it said."""
 
@@ -78,13 +86,19 @@ class Transformer:
             if last is not None and (last.closed is None or last.verdict):
                 continue
             plan = self._catalog.plan(loop.id)
-            known = self._known.get(loop.id)
-            history = self._store.iterations.history(loop.id, plan.loop, plan.seed, known)
-            self._known[loop.id] = history
+            history = self._question(loop, plan, last.number if last else 0)
             future = self.thinker.think(plan.document, history.to_json(), str(plan.bundle), self._wake)
             self._thinking[loop.id] = (last.number if last else 0, history, future)
             started += 1
         return started
+
+    def _question(self, loop: LoopRecord, plan: LoopPlan, number: int) -> History:
+        """What the learner is shown when the iteration of that number has closed."""
+        if plan.loop.mode == "steady":  # points may have ended since the question was frozen
+            return self._store.iterations.history(loop.id, plan.loop, plan.seed).as_asked(number)
+        history = self._store.iterations.history(loop.id, plan.loop, plan.seed, self._known.get(loop.id))
+        self._known[loop.id] = history
+        return history
 
     @staticmethod
     def _wanted(loop: LoopRecord) -> bool:
@@ -128,10 +142,7 @@ class Transformer:
     def _write(
         self, loop: LoopRecord, plan: LoopPlan, last: Iteration | None, answer: Answer, history: History
     ) -> None:
-        verdict = Verdict(VerdictKind(answer["verdict"]["kind"]), answer["verdict"]["reason"])
-        points = answer["points"]
-        if not points and not verdict.stop:
-            verdict = Verdict(VerdictKind.STALLED, answer["reason"] or "the learner proposed no point")
+        verdict, points = verdict_of(answer, history), answer["points"]
         if last is not None:
             decided = self._store.iterations.decide(last, Decision(answer["state"], answer["diagnostics"], verdict))
             if not decided:

@@ -65,7 +65,19 @@ INVARIANTS: dict[str, str] = {
         WHERE w.state IN {_terminal("workflow")} AND l.state NOT IN {_terminal("loop")}""",
     "a closed iteration holds only closed points": """
         SELECT i.id, i.number FROM iteration i JOIN point p ON p.loop_id = i.loop_id AND p.iteration = i.number
-        WHERE i.closed IS NOT NULL AND p.state = 'open'""",
+        WHERE i.closed IS NOT NULL AND i.ingested_upto IS NULL AND p.state = 'open'""",
+    "ingest numbers are dense": """
+        SELECT loop_id, count(ingest_no) FROM point GROUP BY loop_id HAVING count(ingest_no) > 0 AND
+        (count(DISTINCT ingest_no) <> count(ingest_no) OR max(ingest_no) <> count(ingest_no) OR min(ingest_no) <> 1)""",
+    "only what has ended is ingested": """
+        SELECT id, ingest_no FROM point WHERE state = 'open' AND ingest_no IS NOT NULL""",
+    "the pending points of a question had not been ingested, and all others had": """
+        SELECT i.id, i.number FROM iteration i WHERE i.ingested_upto IS NOT NULL AND i.pending <>
+        (SELECT json_group_array(number) FROM (SELECT number FROM point p WHERE p.loop_id = i.loop_id
+         AND p.iteration <= i.number AND (p.ingest_no IS NULL OR p.ingest_no > i.ingested_upto) ORDER BY number))""",
+    "a question never forgets what an earlier one knew": """
+        SELECT i.id, i.number FROM iteration i JOIN iteration b ON b.loop_id = i.loop_id AND b.number = i.number - 1
+        WHERE i.ingested_upto IS NOT NULL AND coalesce(b.ingested_upto, -1) > i.ingested_upto""",
     "an iteration is decided only when it is closed": """
         SELECT id, number FROM iteration WHERE closed IS NULL AND verdict IS NOT NULL""",
     "an iteration has the points it says": """

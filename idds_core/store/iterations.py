@@ -37,6 +37,8 @@ _COLUMNS = [
         "diagnostics",
         "verdict",
         "verdict_reason",
+        "ingested_upto",
+        "pending",
     )
 ]
 _OF_LOOP = tables.iteration.c.loop_id == sa.bindparam("loop")
@@ -45,7 +47,7 @@ _SINCE = (
     .where(_OF_LOOP, tables.iteration.c.number > sa.bindparam("after"))
     .order_by(tables.iteration.c.number)
 )
-_POINT_COLUMNS = ("number", "iteration", "parameters", "state", "observation", "failure_class")
+_POINT_COLUMNS = ("number", "iteration", "parameters", "state", "observation", "failure_class", "ingest_no")
 _POINTS = (
     sa.select(*[tables.point.c[name] for name in _POINT_COLUMNS])
     .where(tables.point.c.loop_id == sa.bindparam("loop"), tables.point.c.number > sa.bindparam("after"))
@@ -161,6 +163,7 @@ class Iterations:
                     "diagnostics": json.loads(r.diagnostics or "{}"),
                     "verdict": r.verdict or "",
                     "verdict_reason": r.verdict_reason or "",
+                    "pending": tuple(json.loads(r.pending)) if r.pending else (),
                 }
             )
             for r in rows
@@ -171,7 +174,15 @@ class Iterations:
         rows = self._db.run(_POINTS, {"loop": loop_id, "after": after})
         loads = json.loads
         return tuple(
-            Point(r[0], r[1], loads(r[2]), PointState(r[3]), _observation(loads(r[4]), seal) if r[4] else None, r[5])
+            Point(
+                r[0],
+                r[1],
+                loads(r[2]),
+                PointState(r[3]),
+                _observation(loads(r[4]), seal) if r[4] else None,
+                r[5],
+                r[6],
+            )
             for r in rows
         )
 
@@ -193,7 +204,9 @@ class Iterations:
             closed = [i for i in self._read(loop_id, after=len(old_records)) if i.closed is not None]
             points = old_points + self.points(loop_id, len(old_points), seal)
         records = tuple(
-            IterationRecord(i.number, i.learner_state, i.diagnostics, i.elapsed_s or 0.0, i.core_hours or 0.0)
+            IterationRecord(
+                i.number, i.learner_state, i.diagnostics, i.elapsed_s or 0.0, i.core_hours or 0.0, i.ingested_upto
+            )
             for i in closed
         )
         targets = loop.targets if seal else loop.open_targets
@@ -222,6 +235,7 @@ class Iterations:
         turn = {"loop_id": loop_id, "number": number, "asked": asked, "proposed": len(points), "created": now}
         with self._db.transaction():
             self._db.insert(tables.iteration, [turn])
+            self._db.count(loop_id, "iterations", 1)
             shared = {"loop_id": loop_id, "iteration": number, "created": now, **({"wide": 1} if wide else {})}
             rows = [{**shared, **_new_point(first_number + i, p)} for i, p in enumerate(points)]
             if not rows:
@@ -242,7 +256,6 @@ class Iterations:
                 self._db.insert(tables.job, jobs)
             self._db.count(loop_id, "points", len(rows))
             self._db.count(loop_id, "jobs", len(jobs))
-            self._db.count(loop_id, "iterations", 1)
 
     def decide(self, iteration: Iteration, decision: Decision) -> bool:
         """Write what was decided about a closed iteration, once."""

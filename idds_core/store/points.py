@@ -119,6 +119,12 @@ class Points:
         loops = [Element(i, no, "", 0, 1, state) for i, no, state in self._db.run(_LOOPS, {"point": point_id})]
         return head[0].loop_id, json.loads(head[0].ending) if head[0].ending else None, jobs, loops
 
+    def open_of(self, loop_id: int) -> list[int]:
+        """Points of a loop that have not ended."""
+        with self._db.reading() as connection:
+            query = sa.select(_P.id).where(_P.loop_id == loop_id, _P.state == PointState.OPEN).order_by(_P.id)
+            return list(connection.execute(query).scalars())
+
     def reason(self, loop_id: int, number: int) -> str:
         """Why a point ended as it did."""
         with self._db.reading() as connection:

@@ -74,7 +74,10 @@ class OuterPoint:
 
 @dataclass(frozen=True, slots=True)
 class Iteration:
-    """A decision record as it stands; `verdict` is empty until the closed iteration has been decided on."""
+    """A decision record as it stands; `verdict` is empty until the closed iteration has been decided on.
+
+    ingested_upto, pending : in steady mode, what was known when it closed, and the numbers of the points that were not.
+    """
 
     id: int
     loop_id: int
@@ -88,6 +91,8 @@ class Iteration:
     diagnostics: Mapping[str, Any]
     verdict: str
     verdict_reason: str
+    ingested_upto: int | None = None
+    pending: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from idds_core.store.iterations import Iterations
 from idds_core.store.jobs import Jobs
 from idds_core.store.points import Points
 from idds_core.store.retention import Retention
+from idds_core.store.steady import Steady
 from idds_core.store.usage import StepUsage, usage_by_step
 from idds_core.store.workflows import Workflows
 
@@ -31,7 +32,7 @@ class Store:
 
     Attributes
     ----------
-    workflows, iterations, points, jobs, audit, retention : the parts.
+    workflows, iterations, points, jobs, steady, audit, retention : the parts.
     id : random, made once; part of every key, so that nothing of another store is ever touched.
 
     """
@@ -42,6 +43,7 @@ class Store:
         self.iterations = Iterations(database)
         self.points = Points(database)
         self.jobs = Jobs(database)
+        self.steady = Steady(database)
         self.audit = Audit(database)
         self.retention = Retention(database)
         self.id = self.workflows.meta("store_id") or ""

@@ -15,6 +15,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ from idds_core.plugins import LEARNERS, build, describe
 from idds_core.ports import Learner, Proposal
 from idds_core.space import Space
 from idds_core.states import PointState
-from idds_core.testing.toys import CIRCLE, STAIRS, Outcome, play
+from idds_core.testing.toys import CIRCLE, STAIRS, Outcome, play, play_steady
 
 __all__ = ["LearnerLaws"]
 
@@ -69,8 +70,29 @@ def _text(proposal: Proposal) -> str:
     return canonical_json([[dict(p) for p in proposal.points], dict(proposal.diagnostics), dict(proposal.state)])
 
 
+def _uneven(number: int) -> float:
+    """Some points take ten times as long as others."""
+    return 10.0 if number % 3 == 1 else 1.0 + 0.1 * (number * 7 % 5)
+
+
+def _with_pending(history: History, points: tuple[Mapping[str, Any], ...]) -> History:
+    """The history as it is when these have been sent out after its last iteration, and nothing has come back."""
+    number, first = len(history.iterations) + 1, len(history.points) + 1
+    new = tuple(Point(i, number, p) for i, p in enumerate(points, first))
+    return dataclasses.replace(history, points=history.points + new,
+                               iterations=(*history.iterations, IterationRecord(number)))  # fmt: skip
+
+
 class LearnerLaws:
-    """Laws of :class:`idds_core.ports.Learner`; override `learner`."""
+    """Laws of :class:`idds_core.ports.Learner`; override `learner`.
+
+    Attributes
+    ----------
+    apart : how far from a pending point, in the unit cube, a new one must be while little is known.
+
+    """
+
+    apart = 0.02
 
     @pytest.fixture
     def learner(self) -> Learner:
@@ -114,6 +136,39 @@ class LearnerLaws:
         ]
         history = dataclasses.replace(history, points=tuple(points))
         self._fair(learner.ask(history, 4), history, 4)
+
+    @pytest.mark.parametrize("name", ["real", "constrained"])
+    def test_points_are_proposed_away_from_pending_ones(self, learner: Learner, name: str) -> None:
+        """Asked for one point again and again while nothing comes back: a pending point counts as looked at."""
+        space = _SPACES[name]
+        history = next(play(learner, space, lambda _, p: _observe(p), batches=(10,)))
+        for _ in range(5):
+            proposal = learner.ask(history, 1)
+            self._fair(proposal, history, 1)
+            if not proposal.points:
+                return
+            if history.pending:
+                new, out = space.to_unit([proposal.points[0]]), history.unit(history.pending)
+                assert ((out - new) ** 2).sum(axis=1).min() ** 0.5 > self.apart
+            history = _with_pending(history, proposal.points)
+
+    def test_in_steady_mode_every_answer_is_given_again(self, learner: Learner, space: Space) -> None:
+        """From what was known and pending when it was asked, whatever has come in and been answered since."""
+        histories = list(play_steady(learner, space, lambda _, p: _observe(p), _uneven, top_up=2, points=18))
+        last = histories[-1]
+        assert any(h.pending for h in histories)
+        for before, after in pairwise(histories):
+            number = len(before.iterations)
+            new = [p.parameters for p in after.points if p.iteration == number + 1]
+            asked = last.as_asked(number)
+            assert asked == before.as_asked(number)
+            answer = learner.ask(asked, len(new))
+            self._fair(answer, asked, len(new))
+            assert [dict(p) for p in answer.points] == [dict(p) for p in new]
+            record = before.iterations[-1]
+            assert _text(Proposal((), answer.diagnostics, answer.state)) == _text(
+                Proposal((), record.diagnostics, record.state)
+            )
 
     def test_the_same_history_gets_the_same_answer(self, learner: Learner, space: Space) -> None:
         """Asked twice, asked by a copy, asked after something else: no hidden state."""

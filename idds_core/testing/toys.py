@@ -12,7 +12,7 @@ from idds_core.ports import Learner
 from idds_core.space import Integer, Log, Real, Space
 from idds_core.states import PointState
 
-__all__ = ["CIRCLE", "PLANE", "STAIRS", "TOYS", "Toy", "play"]
+__all__ = ["CIRCLE", "PLANE", "STAIRS", "TOYS", "Toy", "play", "play_steady"]
 
 Outcome = Observation | PointState
 
@@ -81,6 +81,45 @@ def play(
         new = tuple(_ended(Point(i, number, p), outcome(i, p)) for i, p in enumerate(proposal.points, first))
         records = (*history.iterations, IterationRecord(number))
         history = replace(history, points=history.points + new, iterations=records)
+
+
+def play_steady(
+    learner: Learner, space: Space, outcome: Callable[[int, Mapping[str, Any]], Outcome],
+    duration: Callable[[int], float], *, seed: int = 1, first: int = 10, batch: int = 8, top_up: int = 1,
+    points: int = 26, targets: tuple[str, ...] = ("f",),
+) -> Iterator[History]:  # fmt: skip
+    """Run a learner without a barrier, in memory; the history after each question, its diagnostics in place.
+
+    Parameters
+    ----------
+    outcome : as for :func:`play`
+    duration : how long the point of that number takes, in any unit; all that are proposed run at once
+    first, batch, top_up : as for :class:`~idds_core.model.Loop`; points : how many there are in all
+
+    """
+    history, now, ends = History(space, seed, targets), 0.0, dict[int, float]()
+    while True:
+        left = points - len(history.points)
+        n = min(batch - len(history.pending) if history.iterations else first, left)
+        proposal = learner.ask(history, n)
+        if history.iterations:
+            history = history.with_diagnostics(proposal.diagnostics, proposal.state)
+            yield history
+        number = len(history.iterations) + 1
+        new = [Point(i, number, p) for i, p in enumerate(proposal.points, len(history.points) + 1)]
+        ends.update({p.number: now + duration(p.number) for p in new})
+        history = replace(history, points=(*history.points, *new))
+        if not history.pending:
+            return
+        upto = history.iterations[-1].ingested_upto or 0 if history.iterations else 0
+        start = upto
+        while (pending := history.pending) and (upto - start < top_up or len(pending) > batch - top_up):
+            done = min(pending, key=lambda p: (ends[p.number], p.number))
+            now, upto = ends[done.number], upto + 1
+            ended = replace(_ended(done, outcome(done.number, done.parameters)), ingest_no=upto)
+            history = replace(history, points=tuple(ended if p is done else p for p in history.points))
+        records = (*history.iterations, IterationRecord(number, elapsed_s=now, ingested_upto=upto))
+        history = replace(history, iterations=records)
 
 
 def _ended(point: Point, outcome: Outcome) -> Point:

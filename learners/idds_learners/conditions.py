@@ -93,6 +93,9 @@ class BoundaryConverged(Combinable):
     lies at its lower bound (a map like that is useless, however sure it is). Where the residuals of the last `window`
     ask for a larger kappa than the learner's own, emv is raised in proportion.
 
+    In steady mode an iteration may bring a single point, and two looks at almost the same points are one look: there
+    emv must have been that low on all iterations while the last ``(consecutive - 1) * min_residuals`` points came in.
+
     Stops as *nothing feasible* when at least `give_up` points have ended INFEASIBLE and none was ever measured;
     failed points count neither way.
 
@@ -127,7 +130,8 @@ class BoundaryConverged(Combinable):
         infeasible = sum(p.state is PointState.INFEASIBLE for p in history.points)
         if infeasible >= self.give_up and not any(p.state is PointState.MEASURED for p in history.points):
             return Verdict(VerdictKind.NOTHING_FEASIBLE, f"all {infeasible} points that ended are infeasible")
-        looked = [(i, r.diagnostics) for i, r in enumerate(history.iterations, 1)][-self.consecutive :]
+        needed = self._needed(history)
+        looked = [(i, r.diagnostics) for i, r in enumerate(history.iterations, 1)][-needed:]
         if not looked or "emv" not in looked[-1][1]:
             return Verdict(VerdictKind.GO_ON, "there is no map yet")
         text = f"expected misclassified share {self._emv(history, *looked[-1]):.3%}"
@@ -143,11 +147,20 @@ class BoundaryConverged(Combinable):
             if "emv" not in diagnostics or self._emv(history, number, diagnostics) > 0.5 * self.tol:
                 break
             good += 1
-        if good < self.consecutive:
-            return Verdict(VerdictKind.GO_ON, f"{text}; {good} of {self.consecutive} iterations at or below "
+        if good < needed:
+            return Verdict(VerdictKind.GO_ON, f"{text}; {good} of {needed} iterations at or below "
                            f"{0.5 * self.tol:.3%}")  # fmt: skip
         return Verdict(VerdictKind.CONVERGED, f"{text}, at or below {0.5 * self.tol:.3%} on {good} iterations in a row "
                        f"(half of tol={self.tol:.3%}; kappa {looked[-1][1].get('kappa', 1.0):.2f})")  # fmt: skip
+
+    def _needed(self, history: History) -> int:
+        """On how many of the last iterations emv must be low: `consecutive`, more in steady mode."""
+        upto = [r.ingested_upto for r in history.iterations]
+        if not upto or upto[-1] is None:
+            return self.consecutive
+        since = upto[-1] - (self.consecutive - 1) * self.min_residuals
+        # back to the newest question that knew no more than `since`; one that was never asked, when there is none
+        return max(self.consecutive, 1 + sum(n is not None and n > since for n in upto))
 
     def _emv(self, history: History, number: int, diagnostics: Mapping[str, Any]) -> float:
         """The emv of the number-th record, raised where this condition's window asks for a larger kappa."""
@@ -177,7 +190,10 @@ def _residuals(history: History, number: int) -> dict[str, list[float]]:
 # ---------------------------------------------------------------------- budgets
 @dataclass(frozen=True)
 class MaxPoints(Combinable):
-    """At most `n` points, whatever becomes of them; the last batch is trimmed to it. Imported points do not count."""
+    """At most `n` points, whatever becomes of them; the last batch is trimmed to it. Imported points do not count.
+
+    In steady mode those that are still pending are waited for.
+    """
 
     n: int
 
@@ -190,9 +206,11 @@ class MaxPoints(Combinable):
         return max(0, self.n - sum(p.iteration > 0 for p in history.points))
 
     def check(self, history: History) -> Verdict:
-        """Budget, once `n` points are written."""
+        """Budget, once `n` points are written and have ended."""
         written = sum(p.iteration > 0 for p in history.points)
-        return _budget(written >= self.n, f"{written} of {self.n} points")
+        pending = len(history.pending)
+        text = f"{written} of {self.n} points"
+        return _budget(written >= self.n and not pending, f"{text}, {pending} pending" if pending else text)
 
     def bounded(self) -> bool:
         """It is a bound."""
@@ -201,7 +219,7 @@ class MaxPoints(Combinable):
 
 @dataclass(frozen=True)
 class MaxIterations(Combinable):
-    """At most `n` iterations."""
+    """At most `n` iterations. In steady mode, where each question is one, points still pending are waited for."""
 
     n: int
 
@@ -209,10 +227,14 @@ class MaxIterations(Combinable):
         """Everything that is wrong with its fields."""
         return _positive("n", self.n)
 
+    def remaining(self, history: History) -> int | None:
+        """None, but no more points while the last ones are waited for."""
+        return 0 if history.pending and len(history.iterations) >= self.n else None
+
     def check(self, history: History) -> Verdict:
-        """Budget, once `n` iterations have closed."""
+        """Budget, once `n` iterations have closed and nothing is pending."""
         closed = len(history.iterations)
-        return _budget(closed >= self.n, f"{closed} of {self.n} iterations")
+        return _budget(closed >= self.n and not history.pending, f"{closed} of {self.n} iterations")
 
     def bounded(self) -> bool:
         """It is a bound."""

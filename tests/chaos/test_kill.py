@@ -29,8 +29,8 @@ def idds(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "idds_agents", *map(str, arguments)]
 
 
-def run(workdir: Path) -> list[str]:
-    return idds("run", SCAN, "--workdir", workdir, "--seed", "5", "--quiet")
+def run(workdir: Path, mode: str = "batch") -> list[str]:
+    return idds("run", SCAN, "--workdir", workdir, "--seed", "5", "--quiet", "--set", f"mode={mode}")
 
 
 def shown(workdir: Path) -> dict[str, Any]:
@@ -65,12 +65,14 @@ def assert_same(workdir: Path, undisturbed: Path) -> None:
         assert raw.execute(burnt).fetchone() == (0,)
 
 
-def disturb(workdir: Path, kills: int, seed: int, kill: Callable[[subprocess.Popen[bytes]], None]) -> int:
+def disturb(
+    workdir: Path, kills: int, seed: int, kill: Callable[[subprocess.Popen[bytes]], None], mode: str = "batch"
+) -> int:
     """Run, kill after a random time, and again, until the scan has ended by itself; how many kills hit."""
     rng = random.Random(seed)
     hit = 0
     for _ in range(kills):
-        process = subprocess.Popen(run(workdir), start_new_session=True, stderr=subprocess.PIPE)
+        process = subprocess.Popen(run(workdir, mode), start_new_session=True, stderr=subprocess.PIPE)
         try:
             process.wait(timeout=rng.uniform(0.1, 1.6))
             break
@@ -80,7 +82,7 @@ def disturb(workdir: Path, kills: int, seed: int, kill: Callable[[subprocess.Pop
         finally:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.communicate(timeout=60)
-    ran = subprocess.run(run(workdir), capture_output=True, text=True, timeout=120)
+    ran = subprocess.run(run(workdir, mode), capture_output=True, text=True, timeout=120)
     assert ran.returncode == 2, ran.stderr
     return hit
 
@@ -142,3 +144,33 @@ def descendants(pid: int) -> list[int]:
         front = [child for child, parent in parents.items() if parent in front]
         found.extend(front)
     return found
+
+
+# ---------------------------------------------------------------------- without a barrier
+def assert_whole(workdir: Path) -> None:
+    """Nothing lost, nothing doubled, and every answer of the learner is given again."""
+    verified = subprocess.run(idds("verify", "--workdir", workdir, "--json"), capture_output=True, text=True)
+    assert verified.returncode == 0, verified.stdout
+    with contextlib.closing(sqlite3.connect(workdir / "idds.db")) as raw:
+        assert raw.execute("SELECT state, count(*) FROM point GROUP BY state").fetchall() == [("MEASURED", 34)]
+        assert raw.execute("SELECT job_id FROM result GROUP BY job_id HAVING count(*) > 1").fetchall() == []
+        ingested = [n for (n,) in raw.execute("SELECT ingest_no FROM point ORDER BY ingest_no")]
+        assert ingested == list(range(1, 35))
+        burnt = "SELECT count(*) FROM job WHERE user_failures > 0 OR state <> 'DONE'"
+        assert raw.execute(burnt).fetchone() == (0,)
+    replayed = subprocess.run(idds("replay", "--workdir", workdir, "--json"), capture_output=True, text=True)
+    assert replayed.returncode == 0, replayed.stdout + replayed.stderr
+    found = json.loads(replayed.stdout)
+    assert found["mode"] == "steady"
+    assert found["questions"] > 10
+
+
+@pytest.mark.parametrize("seed", range(3 if FULL else 1))
+def test_a_steady_scan_whose_whole_process_group_is_killed_is_whole(tmp_path: Path, seed: int) -> None:
+    assert disturb(tmp_path, KILLS, 300 + seed, whole_group, "steady") >= 5
+    assert_whole(tmp_path)
+
+
+def test_a_steady_scan_whose_engine_alone_is_killed_is_whole(tmp_path: Path) -> None:
+    assert disturb(tmp_path, OTHERS, 377, only_the_engine, "steady") >= 4
+    assert_whole(tmp_path)

@@ -57,7 +57,7 @@ scan = Loop(
     learner=LevelSet(["obs", "exp"], level=1.5),           # 11 a CLs of 1.5
     until=BoundaryConverged(0.01),                         # 12 no budget
     batch=0,                                               # 13 no count
-    mode="steady",                                         # 14 not there
+    mode="eager",                                          # 14 not there
     parameters={"m_a": 3.0},                               # 15 twice
 )
 """
@@ -83,7 +83,7 @@ def test_a_file_with_many_mistakes_gets_a_line_for_each(tmp_path: Any) -> None:
         ("E-DEF-005", "level 1.5 of obs has no probit"),
         ("E-DEF-010", "Add | MaxPoints(200)"),
         ("E-DEF-006", "batch is no count"),
-        ("E-DEF-007", "'steady'"),
+        ("E-DEF-007", "'eager'"),
         ("E-DEF-009", "m_a is a parameter of the definition and of the space"),
     ]
     for code, words in expected:
@@ -240,7 +240,10 @@ def _typo(m_zq: Any) -> None: ...
         ({"batch": 8.0}, "E-DEF-006", "batch"),
         ({"first": "10"}, "E-DEF-006", "first"),
         ({"hold_after": None}, "E-DEF-006", "hold_after"),
-        ({"mode": "steady"}, "E-DEF-007", "mode"),
+        ({"mode": "eager"}, "E-DEF-007", "mode"),
+        ({"top_up": 2}, "E-DEF-007", "top_up"),
+        ({"mode": "steady", "top_up": 9}, "E-DEF-006", "top_up"),
+        ({"mode": "steady", "top_up": True}, "E-DEF-006", "top_up"),
         ({"parameters": {"x": float("nan")}}, "E-DEF-008", "parameters.x"),
         ({"parameters": {"x": object()}}, "E-DEF-008", "parameters.x"),
         ({"parameters": {5: 1}}, "E-DEF-008", "parameters.5"),

@@ -175,3 +175,42 @@ def test_a_seed_has_63_bits_and_comes_from_all_its_parts() -> None:
     assert len(seeds) == 4
     assert all(0 <= s < 2**63 for s in seeds)
     assert derive_seed(0, 1, "generate") == 5_546_799_344_770_832_446
+
+
+# ---------------------------------------------------------------------- as it was
+def ended(number: int, iteration: int, ingest_no: int | None) -> Any:
+    return one(number=number, iteration=iteration, observation=Observation({"obs": 0.1 * number}), ingest_no=ingest_no)
+
+
+def test_as_asked_leaves_out_what_came_later_in_steady_mode() -> None:
+    records = tuple(
+        IterationRecord(i, {"theta": i}, {"emv": i}, 10.0 * i, 0.5 * i, upto) for i, upto in ((1, 1), (2, 3))
+    )
+    points = (ended(1, 1, 2), ended(2, 1, 1), ended(3, 2, 3), ended(4, 3, 4))
+    history = History(SPACE, 7, ("obs",), points, records)
+    first = history.as_asked(1)
+    assert [(p.number, str(p.state), p.ingest_no) for p in first.points] == [(1, "open", None), (2, "MEASURED", 1)]
+    assert first.points[0].observation is None
+    assert first.iterations == (IterationRecord(1, {}, {}, 10.0, 0.5, 1),)
+    second = history.as_asked(2)
+    assert [p.ingest_no for p in second.points] == [2, 1, 3]
+    assert second.iterations[0] == records[0]
+    assert (second.iterations[1].state, second.iterations[1].elapsed_s) == ({}, 20.0)
+    assert history.as_asked(0) == History(SPACE, 7, ("obs",))
+
+
+def test_as_asked_in_batch_mode_keeps_whole_iterations() -> None:
+    history = History(
+        SPACE, points=(ended(1, 1, None), ended(2, 2, None)), iterations=(IterationRecord(1), IterationRecord(2))
+    )
+    assert history.as_asked(2) == history
+    assert history.as_asked(1).points == history.points[:1]
+    assert history.as_asked(1).pending == ()
+
+
+def test_the_order_of_ingestion_survives_json_and_costs_a_batch_nothing() -> None:
+    steady = History(SPACE, points=(ended(1, 1, 1),), iterations=(IterationRecord(1, ingested_upto=1),))
+    assert History.from_json(steady.to_json()) == steady
+    batch = History(SPACE, points=(ended(1, 1, None),), iterations=(IterationRecord(1),))
+    assert "ingest" not in str(batch.to_json())
+    assert batch.digest == steady.digest

@@ -84,6 +84,30 @@ def test_a_variance_at_its_bound_does_not_spoil_the_map() -> None:
     assert BoundaryConverged().check(history(0.001, 0.001, 0.001, at_bounds=["f.variance:low", "f.nugget:high"])).stop
 
 
+def steady(*records: tuple[int, float]) -> Any:
+    """Records of (ingested up to, emv), with residuals enough."""
+    past = history(*(emv for _, emv in records), residuals=8)
+    rows = tuple(
+        dataclasses.replace(r, ingested_upto=upto) for r, (upto, _) in zip(past.iterations, records, strict=True)
+    )
+    return dataclasses.replace(past, iterations=rows)
+
+
+@pytest.mark.parametrize(
+    ("past", "kind"),
+    [
+        (steady((20, 0.004), (21, 0.004)), K.GO_ON),  # two looks at almost the same points
+        (steady((13, 0.02), *((n, 0.004) for n in range(14, 22))), K.GO_ON),
+        (steady((12, 0.02), (13, 0.004), *((n, 0.004) for n in range(14, 22))), K.CONVERGED),
+        (steady((13, 0.004), (17, 0.006), (21, 0.004)), K.GO_ON),
+        (steady((13, 0.004), (21, 0.004)), K.CONVERGED),
+        (steady((12, 0.004), (14, 0.004), (21, 0.004)), K.CONVERGED),
+    ],
+)
+def test_in_steady_mode_the_looks_span_as_many_points_as_residuals_are_needed(past: History, kind: VerdictKind) -> None:
+    assert BoundaryConverged(0.01).check(past).kind is kind
+
+
 def test_the_target_with_the_fewest_residuals_counts() -> None:
     past = history(0.001, 0.001, 0.001)
     rows = tuple(dataclasses.replace(r, diagnostics=dict(r.diagnostics) | {"residuals": {"f": [0.1] * 8, "g": [0.1]}})
@@ -128,6 +152,15 @@ def test_points_written_count_whatever_became_of_them_and_imported_ones_do_not()
     assert MaxPoints(6).check(past) == Verdict(K.BUDGET, "6 of 6 points")
     assert MaxPoints(7).check(past).kind is K.GO_ON
     assert [MaxPoints(n).remaining(past) for n in (4, 6, 10)] == [0, 0, 4]
+
+
+@pytest.mark.parametrize("budget", [MaxPoints(3), MaxIterations(2)])
+def test_a_budget_of_points_or_iterations_waits_for_what_is_pending(budget: Any) -> None:
+    past = history(0.1, 0.1, points=3)
+    assert budget.check(past).kind is K.BUDGET
+    waiting = dataclasses.replace(past, points=(*past.points[:2], past.points[2].as_pending()))
+    assert budget.check(waiting).kind is K.GO_ON
+    assert budget.remaining(waiting) == 0
 
 
 def test_iterations_wall_and_core_hours_are_read_from_the_record() -> None:

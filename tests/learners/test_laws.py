@@ -1,10 +1,15 @@
 """Every learner of ours keeps the laws."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from idds_core.history import History
+from idds_core.ports import Proposal
 from idds_core.testing.learner_laws import LearnerLaws
+from idds_core.testing.toys import CIRCLE
 from idds_learners import LevelSet, Sobol
 
 
@@ -30,3 +35,35 @@ class TestSobolWithAMap(LearnerLaws):
     @pytest.fixture
     def learner(self) -> Any:
         return Sobol("f", level=0.5, transform="none")
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """A bad learner: what is nearest to the first point, for ever; it knows pending points only as taken."""
+
+    def ask(self, history: History, n: int) -> Proposal:
+        step = 0.001
+        taken = {(p.parameters["x"], p.parameters["y"]) for p in history.points}
+        grid = ((step * i, step * j) for i in range(20) for j in range(20))
+        points: tuple[Mapping[str, Any], ...] = tuple({"x": x, "y": y} for x, y in grid if (x, y) not in taken)
+        return Proposal(points[:n])
+
+
+@dataclass(frozen=True)
+class Counting(Nearest):
+    """Another: it counts all points there are, whether they were there when it was asked or not."""
+
+    def ask(self, history: History, n: int) -> Proposal:
+        Counting.calls += 1  # type: ignore[attr-defined]
+        return Proposal(super().ask(history, n).points, {"calls": Counting.calls})  # type: ignore[attr-defined]
+
+
+def test_a_learner_that_crowds_around_what_is_pending_breaks_the_laws() -> None:
+    with pytest.raises(AssertionError):
+        LearnerLaws().test_points_are_proposed_away_from_pending_ones(Nearest(), "real")
+
+
+def test_a_learner_with_a_hidden_state_breaks_the_law_of_replay() -> None:
+    Counting.calls = 0  # type: ignore[attr-defined]
+    with pytest.raises(AssertionError):
+        LearnerLaws().test_in_steady_mode_every_answer_is_given_again(Counting(), CIRCLE.space)

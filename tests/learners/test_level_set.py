@@ -14,7 +14,7 @@ from idds_core.history import History, Observation
 from idds_core.ports import Learner, Mapper
 from idds_core.space import Categorical, Integer, Real, Space
 from idds_core.states import PointState
-from idds_core.testing.toys import CIRCLE, PLANE, STAIRS, TOYS, Toy, play
+from idds_core.testing.toys import CIRCLE, PLANE, STAIRS, TOYS, Toy, play, play_steady
 from idds_learners import LevelSet, Sobol
 from idds_learners.mapping import Maps
 
@@ -156,6 +156,23 @@ def test_residuals_are_those_of_the_batch_just_closed_by_the_map_before_it() -> 
     mean, sd = gp.predict(third.unit(new))
     expected = (np.array([p.observation.values["f"] for p in new]) - mean) / np.hypot(sd, gp.spread * gp.nugget**0.5)
     np.testing.assert_allclose(third.iterations[-1].diagnostics["residuals"]["f"], expected, rtol=1e-6)
+
+
+def test_in_steady_mode_a_residual_is_from_the_map_by_which_its_point_was_proposed() -> None:
+    learner = LevelSet("f", level=CIRCLE.level, transform="none")
+    slow = 14  # asked for early, comes in late
+    histories = list(play_steady(learner, CIRCLE.space, CIRCLE.observe, lambda n: 6.0 if n == slow else 1.0 + 0.01 * n))
+    after = next(h for h in histories if h.points[slow - 1 : slow] and h.points[slow - 1].state is PointState.MEASURED)
+    point, last = after.points[slow - 1], after.iterations[-1]
+    assert point.iteration < last.number - 3
+    before = next(h for h in histories if h.iterations[-1].number == point.iteration - 1)
+    gp = map_of(learner, before).gps["f"]
+    mean, sd = gp.predict(after.unit([point]))
+    assert point.observation is not None
+    expected = (point.observation.values["f"] - mean[0]) / np.hypot(sd[0], gp.spread * gp.nugget**0.5)
+    assert pytest.approx(expected, rel=1e-6) in last.diagnostics["residuals"]["f"]
+    came = [p for p in after.measured if p.ingest_no and p.ingest_no > (after.iterations[-2].ingested_upto or 0)]
+    assert len(last.diagnostics["residuals"]["f"]) == len(came)
 
 
 def test_kappa_is_taken_over_the_residuals_on_record() -> None:

@@ -200,17 +200,14 @@ def export(
     return verb.export(path, workdir, kind="json" if as_json else kind, out=out)
 
 
-@app.command()
+@app.command(epilog="Example: idds-core unblind monohbb --reason 'approved, minutes 12'")
 def unblind(
     path: _Loop = None,
     reason: Annotated[str, typer.Option("--reason", help="Who allowed it, and why; kept on record.")] = ...,  # type: ignore[assignment]
     workdir: _Workdir = None,
     as_json: _Json = False,
 ) -> int:
-    """Show the sealed targets of a loop from now on; it cannot be undone.
-
-    Example: idds-core unblind monohbb --reason "approved 2026-11-24, minutes 12"
-    """
+    """Show the sealed targets of a loop from now on; it cannot be undone."""
     from idds_agents.cli import blind as verb
 
     return verb.unblind(path, workdir, reason=reason, as_json=as_json)
@@ -226,6 +223,17 @@ def verify(
     from idds_agents.cli import verify as verb
 
     return verb.verify(workdir, deep=deep, as_json=as_json)
+
+
+@app.command()
+def replay(path: _Loop = None, workdir: _Workdir = None, as_json: _Json = False) -> int:
+    """Ask the learner every question again; exit code 3 when an answer is not the one on record.
+
+    Example: idds-core replay monohbb --json
+    """
+    from idds_agents.cli import replay as verb
+
+    return verb.replay(path, workdir, as_json=as_json)
 
 
 @app.command()

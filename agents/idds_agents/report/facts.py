@@ -162,7 +162,7 @@ def failure_groups(attempts: Sequence[Attempt], workdir: Path, sealed: str = "")
     """
     groups: dict[tuple[str, str, str], list[Attempt]] = {}
     for a in attempts:
-        key = (a.failure_class or "INFRA", a.failure_code or "E-JOB-UNKNOWN", a.signature or a.reason)
+        key = (a.failure_class or "INFRA", a.failure_code or "", a.signature or a.reason)
         groups.setdefault(key, []).append(a)
     ranked = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
     left, found = _MOST_TAILS, []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from pathlib import Path
+from typing import Literal
 
 from idds_core import Context, File, Loop, Real, Space, chain, command, step
 from idds_learners import BoundaryConverged, LevelSet, MaxPoints
@@ -26,12 +27,13 @@ def measure(ctx: Context, events: File) -> dict[str, float]:
     return {"cls": 0.1 / (1.0 + math.exp(-30.0 * (radius - 0.09))) + abs(noise), "cls_sigma": 0.002}
 
 
-def define(max_points: int = 34) -> Loop:
-    """About 34 points in 4 iterations."""
+def define(max_points: int = 34, mode: Literal["batch", "steady"] = "batch") -> Loop:
+    """About 34 points in 4 iterations; in steady mode, in about 25."""
     return Loop(
         "chaos",
         space=Space(x=Real(0, 1), y=Real(0, 1), constraints=["x + y < 1.8"]),
         body=chain(command("simulate", "./simulate.sh {x} {y} {seed}", outputs={"events": "events.txt"}), measure),
         learner=LevelSet(("cls",), level=0.05, transform="probit"),
         until=BoundaryConverged(1e-6) | MaxPoints(max_points),
+        mode=mode,
     )

@@ -1,0 +1,47 @@
+"""``replay``: ask the learner of a loop every question again, and say where an answer is not the recorded one."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from idds_agents.cli.problems import FINE, NOT_CONCLUDED
+from idds_agents.cli.text import print_json, say
+from idds_agents.cli.where import looking, resolve_loop
+
+__all__ = ["replay"]
+
+_SHOWN = 20
+
+
+def replay(path: str | None, workdir: Path | None, *, as_json: bool) -> int:
+    """Print what differs, if anything; the record is only read, and an engine may be at work on it."""
+    from idds_agents.catalog import Catalog
+    from idds_agents.learner_host import LearnerHost
+    from idds_agents.replay import replay as ask_again
+
+    with looking(workdir) as (workspace, store):
+        target = resolve_loop(store, path)
+        plan = Catalog(store, workspace.folder).plan(target.loop.id)
+        home = Path(tempfile.mkdtemp(prefix="idds-core-replay-"))  # left behind with the learner's log if it fails
+        settings = workspace.settings
+        host = LearnerHost(home / "learner.log", settings.learner_seconds, settings.learner_memory)
+        try:
+            found = ask_again(store, plan, target.loop.id, host)
+        finally:
+            host.close()
+    shutil.rmtree(home, ignore_errors=True)
+    equal = not found.differences
+    if as_json:
+        print_json({"path": plan.path, "mode": plan.loop.mode, "questions": found.questions, "equal": equal,
+                    "differences": [{"path": f"{plan.path}/it/{d.iteration}", "what": d.what, "text": d.text}
+                                    for d in found.differences]})  # fmt: skip
+        return FINE if equal else NOT_CONCLUDED
+    for d in found.differences[:_SHOWN]:
+        say(f"{plan.path}/it/{d.iteration}: {d.what} differs: {d.text}")
+    if len(found.differences) > _SHOWN:
+        say(f"{len(found.differences) - _SHOWN} more; --json has them all")
+    answers = "every answer is the one on record" if equal else f"{len(found.differences)} differences"
+    say(f"{plan.path}: {found.questions} questions asked again, {answers}")
+    return FINE if equal else NOT_CONCLUDED
