@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from idds_agents.report.document import iteration_document
 from idds_core.definition import Definition
 from idds_core.history import derive_seed
 from idds_core.model import chain
@@ -98,7 +99,9 @@ def test_the_order_in_which_points_ended_is_dense_and_on_record(tmp_path: Path) 
     numbers = [p.ingest_no for p in world.history.points]
     assert sorted(n for n in numbers if n is not None) == list(range(1, 21))
     assert numbers != sorted(n for n in numbers if n is not None)
-    upto = [i.ingested_upto for i in world.store.iterations.all(world.loop.id)]
+    rows = world.store.iterations.all(world.loop.id)
+    upto = [i.ingested_upto for i in rows]
+    assert [iteration_document(i)["pending"] for i in rows] == [list(i.pending) for i in rows]
     assert None not in upto
     assert upto == sorted(n for n in upto if n is not None)
     assert upto[-1] == 20

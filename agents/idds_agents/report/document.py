@@ -64,7 +64,8 @@ def failures(attempts: Sequence[Attempt]) -> tuple[dict[str, int], dict[str, int
 
 
 def iteration_document(iteration: Iteration) -> dict[str, Any]:
-    """An iteration: the decision record."""
+    """An iteration: the decision record; in steady mode with what was known, and what was pending, when it closed."""
+    known = {"ingested_upto": iteration.ingested_upto, "pending": list(iteration.pending)}
     return {
         "iteration": iteration.number,
         "asked": iteration.asked,
@@ -75,6 +76,7 @@ def iteration_document(iteration: Iteration) -> dict[str, Any]:
         "elapsed_s": iteration.elapsed_s,
         "core_hours": iteration.core_hours,
         "diagnostics": dict(iteration.diagnostics),
+        **({} if iteration.ingested_upto is None else known),
     }
 
 
