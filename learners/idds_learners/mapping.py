@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -173,49 +173,38 @@ def _past_residuals(history: History) -> dict[str, list[float]]:
 
 
 def _ahead(history: History, scales: Mapping[str, Scale]) -> dict[str, list[float]]:
-    """Standardised residuals of what has just come in, each from the surrogate by which it was proposed, by target.
+    """Standardised residuals of what has just come in, from the surrogate as it stood before, by target.
 
-    The hyper-parameters are those on record then; without any, or with too few points, there are no residuals.
+    In batch mode that is the iteration just closed; in steady mode what was ingested since the question before. Its
+    hyper-parameters are those on record; without any, or with too few points before, there are no residuals.
     """
-    found: dict[str, list[float]] = {}
-    for old, new, before in _arrivals(history):
-        if len(old) < LEAST or not before:
+    before = _recorded(history.iterations[:-1])
+    if not before:
+        return {}
+    old, new = _split(history)
+    if len(old) < LEAST or not new:
+        return {}
+    known, fresh = Data.of(history, scales, old), Data.of(history, scales, new)
+    found = {}
+    for target in scales:
+        if target not in before or len(before[target]["theta"]) != known.X.shape[1] + 2:
             continue
-        known, fresh = Data.of(history, scales, old), Data.of(history, scales, new)
-        for target in scales:
-            if target not in before or len(before[target]["theta"]) != known.X.shape[1] + 2:
-                continue
-            gp = GP(known.X, known.y[target], known.noise[target], np.array(before[target]["theta"], dtype=float))
-            mean, sd = gp.predict(fresh.X)
-            spread = np.sqrt(sd**2 + gp.nugget * gp.spread**2 + fresh.noise[target] ** 2)
-            found.setdefault(target, []).extend(_rounded(r) for r in (fresh.y[target] - mean) / spread)
+        gp = GP(known.X, known.y[target], known.noise[target], np.array(before[target]["theta"], dtype=float))
+        mean, sd = gp.predict(fresh.X)
+        spread = np.sqrt(sd**2 + gp.nugget * gp.spread**2 + fresh.noise[target] ** 2)
+        found[target] = [_rounded(r) for r in (fresh.y[target] - mean) / spread]
     return found
 
 
-_Arrival = tuple[list[Point], list[Point], Mapping[str, Any]]
-
-
-def _arrivals(history: History) -> Iterator[_Arrival]:
-    """Measured points that came in since the question before, by the iteration that proposed them.
-
-    Each with the points that were known when it was proposed, and the hyper-parameters then. In batch mode they are
-    those of the iteration that has just closed; in steady mode they may be of several.
-    """
-    if not history.iterations:
-        return
+def _split(history: History) -> tuple[list[Point], list[Point]]:
+    """Measured points that were known at the question before, and those that have come in since."""
     last = history.iterations[-1]
     if last.ingested_upto is None:
-        old = [p for p in history.measured if p.iteration < last.number]
-        new = [p for p in history.measured if p.iteration == last.number]
-        if new:
-            yield old, new, _recorded(history.iterations[:-1])
-        return
-    upto = [0, *(r.ingested_upto or 0 for r in history.iterations)]  # by number of the question, from 0
+        return ([p for p in history.measured if p.iteration < last.number],
+                [p for p in history.measured if p.iteration == last.number])  # fmt: skip
+    before = history.iterations[-2].ingested_upto or 0 if len(history.iterations) > 1 else 0
     known = [(p, p.ingest_no) for p in history.measured if p.ingest_no is not None]
-    fresh = [p for p, n in known if upto[-2] < n <= upto[-1] and p.iteration > 0]  # 0: proposed by nobody
-    for number in sorted({p.iteration for p in fresh}):
-        old = [p for p, n in known if n <= upto[number - 1]]
-        yield old, [p for p in fresh if p.iteration == number], _recorded(history.iterations[: number - 1])
+    return [p for p, n in known if n <= before], [p for p, n in known if before < n <= last.ingested_upto]
 
 
 def _rounded(value: float | np.floating[Any]) -> float:
