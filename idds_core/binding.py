@@ -32,6 +32,7 @@ def bind(
     upstream: Sequence[tuple[str, Mapping[str, Any]]],
     bundle: str,
     seed: int,
+    checkpoint: str = "",
 ) -> Payload:
     """The payload of a step at a point.
 
@@ -40,13 +41,14 @@ def bind(
     values : parameters of the definition and of the point.
     upstream : (step name, result) of the steps before it, in order.
     bundle : absolute path of the source bundle.
+    checkpoint : absolute path of the job's checkpoint folder.
 
     """
     outputs = [(name, _outputs(result)) for name, result in upstream]
     if step.function is not None:
         arguments = _arguments(step, values, outputs)
         return Function(step.function, bundle, arguments, step.context)
-    return _command(step, values, outputs, bundle, seed)
+    return _command(step, {"seed": seed, "bundle": bundle, "checkpoint": checkpoint, **values}, outputs, bundle)
 
 
 def _arguments(
@@ -79,9 +81,8 @@ def _command(
     values: Mapping[str, Any],
     outputs: Sequence[tuple[str, Mapping[str, Any]]],
     bundle: str,
-    seed: int,
 ) -> Command:
-    known: dict[str, Any] = {"seed": seed, "bundle": bundle, **values}
+    known: dict[str, Any] = dict(values)
     for name, given in outputs:
         known.update({f"{name}.{key}": value for key, value in given.items()})
 

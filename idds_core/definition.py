@@ -14,7 +14,7 @@ from idds_core.document import plain, shape_problems, workflow_of
 from idds_core.errors import DefinitionError, IddsError, Problem
 from idds_core.history import canonical_json
 from idds_core.model import Loop, Workflow
-from idds_core.plugins import CONDITIONS, LEARNERS, build, describe
+from idds_core.plugins import CONDITIONS, LEARNERS, PRUNERS, build, describe
 from idds_core.space import Space
 from idds_core.step_problems import body_problems, name_problems, reserved_problems
 
@@ -99,7 +99,7 @@ def validate(given: Loop | Workflow) -> Definition:
 def _normal(document: Mapping[str, Any]) -> dict[str, Any]:
     """The document with each number in its field's type: 400 and 400.0 are the same definition."""
     read = workflow_of(document)
-    loops = [{**plain(loop), "learner": loop.learner, "until": loop.until} for loop in read.loops]
+    loops = [{**plain(loop), "learner": loop.learner, "until": loop.until, "prune": loop.prune} for loop in read.loops]
     normal: dict[str, Any] = json.loads(json.dumps({**document, "loops": loops}, allow_nan=False))
     return normal
 
@@ -137,6 +137,7 @@ def _loop_document(loop: Loop, problems: list[Problem]) -> dict[str, Any]:
                 "Add | MaxPoints(200) or another budget.",
             )
         )
+    pruner = None if loop.prune is None else _plugin(loop.prune, PRUNERS, "check", f"{where}.prune", problems)
     targets = loop.targets or getattr(learner, "targets", ())
     targets = [targets] if isinstance(targets, str) else targets
     problems += _target_problems(targets, learner is not None, f"{where}.targets")
@@ -148,13 +149,14 @@ def _loop_document(loop: Loop, problems: list[Problem]) -> dict[str, Any]:
         **plain(loop),
         "learner": _described(loop.learner, LEARNERS, learner, f"{where}.learner", problems),
         "until": _described(loop.until, CONDITIONS, condition, f"{where}.until", problems),
+        "prune": None if loop.prune is None else _described(loop.prune, PRUNERS, pruner, f"{where}.prune", problems),
         "targets": list(targets) if isinstance(targets, (list, tuple)) else targets,
     }
 
 
 def _plugin(value: Any, group: str, method: str, where: str, problems: list[Problem]) -> Any:
     """The plugin as it will be built again from its JSON, or None with the reason in `problems`."""
-    kind = "learner" if group == LEARNERS else "condition"
+    kind = {LEARNERS: "learner", CONDITIONS: "condition", PRUNERS: "prune rule"}[group]
     try:
         plugin = build(describe(value, group), group)
     except IddsError as error:

@@ -69,6 +69,7 @@ class Point:
 
     number : from 1, in the order of proposal, dense.
     iteration : number of the iteration that proposed it.
+    last_report : (step, value) with which a PRUNED point ended; None when it had reported nothing.
     """
 
     number: int
@@ -77,6 +78,7 @@ class Point:
     state: PointState = PointState.OPEN
     observation: Observation | None = None
     failure_class: str | None = None
+    last_report: tuple[int, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The point as JSON."""
@@ -87,6 +89,7 @@ class Point:
             "state": str(self.state),
             "observation": self.observation.to_json() if self.observation else None,
             "failure_class": self.failure_class,
+            **({"last_report": list(self.last_report)} if self.last_report else {}),
         }
 
     @classmethod
@@ -100,6 +103,7 @@ class Point:
             PointState(data["state"]),
             Observation.from_json(seen) if seen else None,
             data.get("failure_class"),
+            last_report=(last[0], last[1]) if (last := data.get("last_report")) else None,
         )
 
 

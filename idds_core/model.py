@@ -135,6 +135,7 @@ class Step:
     outputs : name -> file name that the command leaves in its folder.
     result : name of a JSON file with values that the command leaves in its folder.
     provider : names of providers that may run it, "a | b"; None is any.
+    keep_checkpoint : keep the checkpoint folder of a job that is done.
 
     """
 
@@ -151,6 +152,7 @@ class Step:
     provider: str | None = None
     requires: Requirements = field(default_factory=Requirements)
     retry: Retry = field(default_factory=Retry)
+    keep_checkpoint: bool = False
 
 
 @dataclass(frozen=True)
@@ -193,6 +195,7 @@ def step(
     provider: str | None = ...,
     requires: Requirements = ...,
     retry: Retry = ...,
+    keep_checkpoint: bool = ...,
 ) -> Callable[[Callable[..., Any]], FunctionStep]: ...
 def step(target: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Make a step of a function; used as ``@step`` or ``@step(requires=..., retry=...)``.
@@ -215,6 +218,7 @@ def command(
     provider: str | None = None,
     requires: Requirements | None = None,
     retry: Retry | None = None,
+    keep_checkpoint: bool = False,
 ) -> Step:
     """A step that runs a command line, split like a shell does but never given to one.
 
@@ -232,6 +236,7 @@ def command(
         provider=provider,
         requires=requires or Requirements(),
         retry=retry or Retry(),
+        keep_checkpoint=keep_checkpoint,
     )
 
 
@@ -255,6 +260,7 @@ class Loop:
     targets : what an observation must have; the learner's own targets by default.
     parameters : values of the definition, seen by all steps.
     hold_after : the loop is held after so many identical failures in a row.
+    prune : a rule that ends jobs by what they report on their way, or its JSON description; None prunes nothing.
 
     """
 
@@ -270,6 +276,7 @@ class Loop:
     parameters: dict[str, Any] = field(default_factory=dict)
     mode: Literal["batch"] = "batch"
     hold_after: int = 5
+    prune: Any = None
 
     def run(self, workdir: str | Path | None = None, *, seed: int = 0) -> Any:
         """Run the loop on this machine until it concludes; the same call resumes it. Returns the engine's result."""

@@ -43,7 +43,7 @@ _SINCE = (
     .where(_OF_LOOP, tables.iteration.c.number > sa.bindparam("after"))
     .order_by(tables.iteration.c.number)
 )
-_POINT_COLUMNS = ("number", "iteration", "parameters", "state", "observation", "failure_class")
+_POINT_COLUMNS = ("number", "iteration", "parameters", "state", "observation", "failure_class", "last_report")
 _POINTS = (
     sa.select(*[tables.point.c[name] for name in _POINT_COLUMNS])
     .where(tables.point.c.loop_id == sa.bindparam("loop"), tables.point.c.number > sa.bindparam("after"))
@@ -136,7 +136,15 @@ class Iterations:
         rows = self._db.run(_POINTS, {"loop": loop_id, "after": after})
         loads = json.loads
         return tuple(
-            Point(r[0], r[1], loads(r[2]), PointState(r[3]), Observation.from_json(loads(r[4])) if r[4] else None, r[5])
+            Point(
+                r[0],
+                r[1],
+                loads(r[2]),
+                PointState(r[3]),
+                Observation.from_json(loads(r[4])) if r[4] else None,
+                r[5],
+                last_report=tuple(loads(r[6])) if r[6] else None,
+            )
             for r in rows
         )
 

@@ -20,11 +20,13 @@ from idds_core.store.audit import Audit
 from idds_core.store.database import Database
 from idds_core.store.iterations import Iterations
 from idds_core.store.jobs import Jobs
+from idds_core.store.outbox import Outbox
+from idds_core.store.reports import Reports
 from idds_core.store.workflows import Workflows
 
 __all__ = ["OwnerLock", "Store", "open_store"]
 
-HEAD = "0001"
+HEAD = "0003"
 
 
 class Store:
@@ -32,7 +34,7 @@ class Store:
 
     Attributes
     ----------
-    workflows, iterations, jobs, audit : the parts.
+    workflows, iterations, jobs, audit, reports, outbox : the parts.
     id : random, made once; part of every key, so that nothing of another store is ever touched.
 
     """
@@ -43,6 +45,8 @@ class Store:
         self.iterations = Iterations(database)
         self.jobs = Jobs(database)
         self.audit = Audit(database)
+        self.reports = Reports(database)
+        self.outbox = Outbox(database)
         self.id = self.workflows.meta("store_id") or ""
 
     def now(self) -> float:
