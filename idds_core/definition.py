@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -137,7 +138,7 @@ def _loop_document(loop: Loop, problems: list[Problem]) -> dict[str, Any]:
                 "Add | MaxPoints(200) or another budget.",
             )
         )
-    pruner = None if loop.prune is None else _plugin(loop.prune, PRUNERS, "check", f"{where}.prune", problems)
+    pruner = None if loop.prune is None else _pruner(loop.prune, f"{where}.prune", problems)
     targets = loop.targets or getattr(learner, "targets", ())
     targets = [targets] if isinstance(targets, str) else targets
     problems += _target_problems(targets, learner is not None, f"{where}.targets")
@@ -179,6 +180,20 @@ def _plugin(value: Any, group: str, method: str, where: str, problems: list[Prob
         for text in texts
     ]
     return None if texts else plugin
+
+
+def _pruner(value: Any, where: str, problems: list[Problem]) -> Any:
+    """The rule; a condition has a check() as well, but of one argument."""
+    rule = _plugin(value, PRUNERS, "check", where, problems)
+    if rule is None:
+        return None
+    try:
+        inspect.signature(rule.check).bind((), ())
+    except (TypeError, ValueError):
+        what = f"{type(rule).__name__} is no prune rule"
+        problems.append(Problem("E-DEF-004", what, "its check() does not take (own, others)", where, "Give a rule."))
+        return None
+    return rule
 
 
 def _described(value: Any, group: str, plugin: Any, where: str, problems: list[Problem]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from idds_agents.catalog import LoopPlan
 from idds_agents.cli.lines import figures
-from idds_agents.cli.text import clean, counts, duration
+from idds_agents.cli.text import clean, counts, duration, percent
 from idds_agents.cli.watching import Snapshot
 from idds_agents.report.reading import LoopView
 from idds_core.errors import IddsError
@@ -26,6 +26,7 @@ __all__ = ["LiveDisplay"]
 
 _NODES = 73  # of the map's grid: finer than a terminal shows
 _ROWS_OF_TABLE = 10
+_MOST_BARS, _BAR = 4, 20
 _LEAST_WIDTH, _LEAST_HEIGHT, _MOST_WIDTH, _MOST_HEIGHT = 16, 6, 64, 26
 
 
@@ -101,7 +102,7 @@ class LiveDisplay:
         if snapshot.failed:
             last = snapshot.failed[-1]
             rows.append(("last failure", Text(clean(f"{last.failure_code} {last.reason} ({last.path})"))))
-        return rows
+        return rows + [(_short(p.path), _bar(p.fraction, p.text)) for p in snapshot.progress[:_MOST_BARS]]
 
     # ------------------------------------------------------------------ the map
     def _picture(self) -> RenderableType | None:
@@ -118,6 +119,21 @@ class LiveDisplay:
         target, (x, y) = surface.targets[0], surface.axes
         head = Text(clean(f"{target} after iteration {iteration}: {y.label} against {x.label}"))
         return Padding(Group(head, draw_map(surface, target, points, width, height), _key()), (1, 0, 0, 2))
+
+
+def _short(path: str) -> str:
+    """``p/12 train`` of an attempt's path."""
+    words = path.split("/")
+    return f"p/{words[words.index('p') + 1]} {words[words.index('p') + 2]}" if "p" in words[:-2] else path
+
+
+def _bar(fraction: float, text: str) -> Text:
+    full = int(_BAR * fraction)
+    return Text.assemble(
+        ("\N{BOX DRAWINGS HEAVY HORIZONTAL}" * full, "bold"),
+        ("\N{BOX DRAWINGS LIGHT HORIZONTAL}" * (_BAR - full), "dim"),
+        " ", clean(percent(fraction, text)),
+    )  # fmt: skip
 
 
 def _key() -> Text:

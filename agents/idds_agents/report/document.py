@@ -10,7 +10,7 @@ from typing import Any
 from idds_agents.report.reading import LoopView
 from idds_core.history import Point
 from idds_core.states import AttemptState
-from idds_core.store import Attempt, Iteration, Job, Store
+from idds_core.store import Attempt, Iteration, Job, Progress, Store
 
 __all__ = ["attempt_document", "failures", "job_document", "job_path", "loop_document", "point_document"]
 
@@ -79,23 +79,32 @@ def point_document(loop: str, point: Point, jobs: Sequence[dict[str, Any]]) -> d
         "parameters": dict(point.parameters),
         "observation": point.observation.to_json() if point.observation else None,
         "failure_class": point.failure_class,
+        "last_report": list(point.last_report) if point.last_report else None,
         "jobs": list(jobs),
     }
 
 
-def job_document(loop: str, job: Job, attempts: Sequence[Attempt], workdir: Path) -> dict[str, Any]:
-    """A job with its attempts."""
+def job_document(
+    loop: str, job: Job, attempts: Sequence[Attempt], workdir: Path, store: Store | None = None
+) -> dict[str, Any]:
+    """A job with its attempts; with a store also what they said on their way."""
+    reports: Sequence[tuple[int, float]] = ()
+    said: dict[int, Progress] = {}
+    if store is not None:
+        reports = store.reports.of_jobs([job.id]).get(job.id, ())
+        said = {p.attempt_id: p for p in store.reports.progress(attempts=[a.id for a in attempts])}
     return {
         "path": job_path(loop, job),
         "step": job.step,
         "state": job.state,
         "reason": job.reason,
         "not_before": job.not_before or None,
-        "attempts": [attempt_document(a, workdir) for a in attempts],
+        "reports": [{"step": step, "value": value} for step, value in reports],
+        "attempts": [attempt_document(a, workdir, said.get(a.id)) for a in attempts],
     }
 
 
-def attempt_document(attempt: Attempt, workdir: Path) -> dict[str, Any]:
+def attempt_document(attempt: Attempt, workdir: Path, progress: Progress | None = None) -> dict[str, Any]:
     """An attempt: where it ran, how it ended, where its log is."""
     log = workdir / attempt.path / "log"
     ok = attempt.state is AttemptState.SUCCEEDED
@@ -111,5 +120,6 @@ def attempt_document(attempt: Attempt, workdir: Path) -> dict[str, Any]:
         "wall_s": attempt.wall_s,
         "cpu_s": attempt.cpu_s,
         "max_rss": attempt.max_rss,
+        "progress": {"fraction": progress.fraction, "text": progress.text, "at": progress.at} if progress else None,
         "log": str(log) if log.exists() else None,
     }

@@ -263,3 +263,56 @@ not_a_function = 3
 def finds_the_disk_full() -> None:
     with Path("/dev/full").open("w") as file:
         file.write("x")
+
+
+def telling(ctx, values):
+    ctx.progress(0.0, "begun")
+    for step, value in enumerate(values):
+        ctx.report(step, value)
+    ctx.progress(1.0, "ended")
+    return {"count": len(values)}
+
+
+def tells_from_elsewhere(ctx):
+    import threading
+
+    def later():
+        while True:
+            ctx.report(8, 8.0)
+            time.sleep(0.001)
+
+    if os.fork() == 0:
+        ctx.report(9, 9.0)
+        os._exit(0)
+    os.wait()
+    ready = threading.Event()
+    threading.Thread(target=lambda: (ready.wait(), later()), daemon=True).start()
+    threading.Timer(0.05, ready.set).start()
+    return {}
+
+
+def goes_on(ctx, cleaned):
+    from idds_core import Pruned
+
+    step = 0
+    while True:
+        try:
+            ctx.report(step, 1.0)
+        except Pruned as why:
+            Path(cleaned).write_text(str(why), encoding="utf-8")
+            raise
+        step += 1
+        time.sleep(0.01)
+
+
+def reports_once(ctx, whistle):
+    ctx.report(0, 1.0)
+    with Path(whistle).open("a", encoding="utf-8") as file:
+        print("reported", file=file)
+    signal.pause()
+
+
+def counts(ctx):
+    count = int(ctx.load("count") or b"0") + 1
+    ctx.save("count", str(count))
+    return {"count": count}
