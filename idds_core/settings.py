@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from idds_core.errors import DefinitionError, Problem, did_you_mean
 
@@ -28,7 +28,15 @@ class Settings(BaseSettings):
     log_limit: int = Field(10_000_000, ge=1000, description="bytes of log kept for an attempt, head and tail")
     output_limit: int = Field(1_000_000, ge=100, description="bytes of result read for an attempt")
     sweep_seconds: float = Field(1.0, gt=0, description="longest time between two looks at the store")
+    hand_over_seconds: float = Field(5.0, ge=0, description="time for running jobs to end when told to end (SIGTERM)")
     min_free_bytes: int = Field(50_000_000, ge=0, description="the loop is held below this free disk space")
+    notify: Annotated[list[str], NoDecode] = Field([], description="who is told how a run goes: URLs of apprise")
+
+    @field_validator("notify", mode="before")
+    @classmethod
+    def _words(cls, given: Any) -> Any:
+        """In the environment: words with blanks between them."""
+        return given.split() if isinstance(given, str) else given
 
 
 def read_settings(path: str | Path | None = None) -> Settings:

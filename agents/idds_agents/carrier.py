@@ -108,6 +108,8 @@ class Carrier:
             self._listener.hear(self._running)
             if self.draining:
                 self.active = sum(r.state is ReportState.RUNNING for r in reports.values())
+        else:
+            self.active = 0
         return len(self._reports)
 
     def _cancel_unwanted(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from idds_agents.catalog import Catalog
+from idds_agents.postman import Postman
 from idds_core.states import LoopState, PointState, VerdictKind, Wish, WorkflowState
 from idds_core.store import LoopRecord, Store
 
@@ -16,14 +17,18 @@ _ENDS = {
 }
 _WISHES = {"hold": Wish.HOLD, "resume": Wish.RUN, "cancel": Wish.CANCEL}
 _ACTOR = "conductor"
+#: A loop fails often when so many points failed, and this share of those that have ended.
+_MANY, _SHARE = 5, 0.2
 
 
 class Conductor:
     """One conductor; any number may run."""
 
-    def __init__(self, store: Store, catalog: Catalog) -> None:
+    def __init__(self, store: Store, catalog: Catalog, postman: Postman | None = None) -> None:
         self._store = store
         self._catalog = catalog
+        self.postman = postman
+        self._told: set[int] = set()  # loops of which it is told that they fail often
 
     def step(self) -> int:
         """Everything that can be moved now, in one transaction; returns how much."""
@@ -32,7 +37,25 @@ class Conductor:
             moved += self._store.jobs.release(_ACTOR)
             for loop in self._catalog.live_loops():
                 moved += self._conduct(loop)
+                self._count_failures(loop)
+            if self.postman is not None:
+                self.postman.collect()
         return moved
+
+    def deliver(self) -> None:
+        """Send what is in the outbox; after the commit."""
+        if self.postman is not None:
+            self.postman.dispatch()
+
+    def _count_failures(self, loop: LoopRecord) -> None:
+        if not self._store.outbox.targets or loop.id in self._told:
+            return
+        counters = self._store.counters(loop.id)
+        failed = counters.get(PointState.FAILED, 0)
+        ended = sum(counters.get(state, 0) for state in PointState)
+        if failed >= _MANY and failed >= _SHARE * ended:
+            self._told.add(loop.id)
+            self._store.outbox.failed_often(loop.id, failed, ended)
 
     # ------------------------------------------------------------------ wishes
     def commands(self) -> int:

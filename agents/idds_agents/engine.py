@@ -16,6 +16,8 @@ from idds_agents.carrier import Carrier
 from idds_agents.catalog import Catalog
 from idds_agents.conductor import Conductor
 from idds_agents.learner_host import LearnerHost
+from idds_agents.postman import Postman
+from idds_agents.targets import read_targets
 from idds_agents.transformer import Thinker, Transformer
 from idds_agents.wakeup import Waker
 from idds_agents.workspace import Workspace
@@ -38,6 +40,7 @@ EXIT_CODES = {
     LoopState.NOTHING_FEASIBLE: 2,
 }
 _DISK_PERIOD_S = 5.0
+_TELL_S = 10.0
 
 
 def exit_code(state: LoopState) -> int:
@@ -83,6 +86,7 @@ class Engine:
         workdir: Path,
         settings: Settings,
         workflow_id: int,
+        postman: Postman | None = None,
     ) -> None:
         self.store = store
         self._waker = waker
@@ -92,18 +96,47 @@ class Engine:
         self._catalog = catalog = Catalog(store, workdir, workflow_id)
         owner = f"engine-{os.getpid()}-{secrets.token_hex(4)}"
         self.carrier = Carrier(store, provider, catalog, workdir, settings, owner)
-        self.conductor = Conductor(store, catalog)
+        self.conductor = Conductor(store, catalog, postman)
         self.transformer = Transformer(store, catalog, thinker, waker.wake)
         self._stop = threading.Event()
         self._disk_checked = float("-inf")
         self._sealed = store.now()
         self._conducted = float("-inf")
         self._again = True
+        self._drain_at = self._leave_at = float("inf")
+        self.handed_over = False
 
     def stop(self) -> None:
         """End `run` after the present turn; what runs is found again by the next engine."""
         self._stop.set()
         self._waker.wake()
+
+    def hand_over(self, margin: float) -> None:
+        """Start nothing new, and end `run` when nothing runs any more, at the latest after `margin` seconds.
+
+        What then still runs is adopted by the next engine, or runs again.
+        """
+        now = self.store.now()
+        self._drain_at = min(self._drain_at, now)
+        self._leave_at = min(self._leave_at, now + margin)
+        self._waker.wake()
+
+    def limit(self, wall: float, margin: float) -> None:
+        """Hand over `margin` seconds before `wall` seconds from now are over."""
+        self._leave_at = self.store.now() + wall
+        self._drain_at = self._leave_at - min(margin, wall)
+
+    def _hands_over(self) -> bool:
+        """Whether it is time to leave; nothing new starts from the time to drain on."""
+        now = self.store.now()
+        if now < self._drain_at:
+            return False
+        if not self.carrier.draining:
+            self.carrier.drain()
+            return now >= self._leave_at
+        still = self.carrier.active or self.carrier.ended_unwritten
+        self.handed_over = now >= self._leave_at or not still
+        return self.handed_over
 
     def turn(self) -> bool:
         """One round: look at the provider, write all moves in one commit, then act on what is durable.
@@ -128,7 +161,9 @@ class Engine:
             decided = self.transformer.step()
             claimed = self.carrier.claim()
         self.carrier.dispatch()
-        self.transformer.start()
+        self.conductor.deliver()
+        if not self.carrier.draining:
+            self.transformer.start()
         self._again = nudged or self.carrier.ended_unwritten or (decided > 0 and not claimed)
         return self._again
 
@@ -147,14 +182,20 @@ class Engine:
             again = self.turn()
             loop = self._loop()
             watch(loop)
-            if self._stop.is_set() or self._over(loop):
+            if self._stop.is_set() or self._over(loop) or self._hands_over():
                 break
             if not again:
                 self._sweep()
                 self._waker.wait(self._pause())
         self.carrier.collect()
         self.store.audit.seal()
+        self.tell()
         return self.store.workflows.loops(self._workflow_id)[0]
+
+    def tell(self) -> None:
+        """Deliver what is in the outbox while there is time; the rest is for the next engine."""
+        if self.conductor.postman is not None:
+            self.conductor.postman.finish(max(0.0, min(_TELL_S, self._leave_at - self.store.now())))
 
     def _loop(self) -> LoopRecord:
         live = self._catalog.live_loops()
@@ -183,7 +224,8 @@ class Engine:
         wait = self._settings.sweep_seconds
         if due is not None and due > self.store.now():
             wait = min(wait, due - self.store.now())
-        return max(wait, 0.001)
+        limit = self._leave_at if self.carrier.draining else self._drain_at
+        return max(min(wait, limit - self.store.now()), 0.001)
 
     def _check_disk(self) -> None:
         """Hold the loop while there is still room to say why."""
@@ -284,6 +326,7 @@ def running(
     from idds_core.providers.local import LocalProvider
 
     settings = workspace.settings
+    targets = read_targets(settings.notify)
     workspace.make()
     workspace.own()
     with contextlib.ExitStack() as stack:
@@ -305,7 +348,8 @@ def running(
         workflow = enter(store, definition, bundle, seed, fresh=fresh)
         providers = {provider.name: dataclasses.asdict(can)}
         workspace.publish({"pid": os.getpid(), "since": store.now(), "providers": providers})
-        yield Engine(store, provider, host, waker, workspace.folder, settings, workflow.id), workflow
+        postman = Postman(store, targets, waker.wake)
+        yield Engine(store, provider, host, waker, workspace.folder, settings, workflow.id, postman), workflow
 
 
 def run_loop(loop: Loop | Workflow, workdir: str | Path | None = None, seed: int = 0) -> RunResult:

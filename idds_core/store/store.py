@@ -41,12 +41,12 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._db = database
-        self.workflows = Workflows(database)
+        self.outbox = Outbox(database)
+        self.workflows = Workflows(database, self.outbox.announce)
         self.iterations = Iterations(database)
         self.jobs = Jobs(database)
         self.audit = Audit(database)
         self.reports = Reports(database)
-        self.outbox = Outbox(database)
         self.id = self.workflows.meta("store_id") or ""
 
     def now(self) -> float:

@@ -67,7 +67,7 @@ class LiveDisplay:
     def show(self, snapshot: Snapshot) -> None:
         """See :class:`~idds_agents.cli.watching.Display`."""
         parts: list[RenderableType] = [self._table(snapshot)]
-        picture = self._picture()
+        picture = self._picture(len(snapshot.progress[:_MOST_BARS]))
         if picture is not None:
             parts.append(picture)
         self._live.update(Group(*parts), refresh=True)
@@ -105,7 +105,7 @@ class LiveDisplay:
         return rows + [(_short(p.path), _bar(p.fraction, p.text)) for p in snapshot.progress[:_MOST_BARS]]
 
     # ------------------------------------------------------------------ the map
-    def _picture(self) -> RenderableType | None:
+    def _picture(self, bars: int) -> RenderableType | None:
         if self._map is None or self._plan is None:
             return Text(clean(self._map_note)) if self._map_note else None
         from idds_agents.report.terminal import draw_map
@@ -113,7 +113,7 @@ class LiveDisplay:
         surface, points, iteration = self._map
         size = self._console.size
         width = min(size.width - 4, _MOST_WIDTH)
-        height = min(size.height - _ROWS_OF_TABLE - 5, _MOST_HEIGHT, width // 2)
+        height = min(size.height - _ROWS_OF_TABLE - bars - 5, _MOST_HEIGHT, width // 2)
         if width < _LEAST_WIDTH or height < _LEAST_HEIGHT:
             return None
         target, (x, y) = surface.targets[0], surface.axes
