@@ -30,6 +30,10 @@ class Settings(BaseSettings):
     sweep_seconds: float = Field(1.0, gt=0, description="longest time between two looks at the store")
     hand_over_seconds: float = Field(5.0, ge=0, description="time for running jobs to end when told to end (SIGTERM)")
     min_free_bytes: int = Field(50_000_000, ge=0, description="the loop is held below this free disk space")
+    database: str | None = Field(
+        None, min_length=1, description="file of the store; default: idds.db in the work folder"
+    )
+    file_system: Literal["auto", "local", "network"] = Field("auto", description="what the work folder is on")
     notify: Annotated[list[str], NoDecode] = Field([], description="who is told how a run goes: URLs of apprise")
 
     @field_validator("notify", mode="before")

@@ -233,7 +233,7 @@ class Engine:
         if now - self._disk_checked < _DISK_PERIOD_S:
             return
         self._disk_checked = now
-        free = shutil.disk_usage(self._workdir).free
+        free = min(shutil.disk_usage(folder).free for folder in {self._workdir, self.store.path.parent})
         if free >= self._settings.min_free_bytes:
             return
         loop = self.store.workflows.loops(self._workflow_id)[0]

@@ -1,6 +1,8 @@
 """The only truth: one schema, one door for each move."""
 
+from idds_core.store.filesystem import is_network, kind_of
 from idds_core.store.iterations import Decision
+from idds_core.store.lease import HeartbeatLock
 from idds_core.store.records import (
     Attempt,
     Claim,
@@ -23,6 +25,7 @@ __all__ = [
     "Command",
     "Decision",
     "EventRecord",
+    "HeartbeatLock",
     "Iteration",
     "Job",
     "LoopRecord",
@@ -33,5 +36,7 @@ __all__ = [
     "ResultFile",
     "Store",
     "WorkflowRecord",
+    "is_network",
+    "kind_of",
     "open_store",
 ]

@@ -24,12 +24,14 @@ class Outbox:
     Attributes
     ----------
     targets : names of those who get what is put from now on; nobody by default.
+    workdir : the work folder that messages name.
 
     """
 
     def __init__(self, database: Database) -> None:
         self._db = database
         self.targets: tuple[str, ...] = ()
+        self.workdir = database.path.parent
 
     def put(self, subject: str, kind: str, title: str, body: str) -> None:
         """A message for each target; the same subject is told once, ever."""
@@ -70,7 +72,7 @@ class Outbox:
         """Path of a workflow, and where its store is."""
         c = tables.workflow.c
         name, revision = connection.execute(sa.select(c.name, c.revision).where(c.id == workflow_id)).one()
-        return (name if revision == 1 else f"{name}~{revision}"), str(self._db.path.parent)
+        return (name if revision == 1 else f"{name}~{revision}"), str(self.workdir)
 
     def _body(self, connection: sa.Connection, workflow_id: int, reason: str) -> str:
         loop, point = tables.loop.c, tables.point.c
@@ -79,7 +81,7 @@ class Outbox:
             query = sa.select(point.state, sa.func.count()).where(point.loop_id == row.id).group_by(point.state)
             counts = ", ".join(f"{n} {state}" for state, n in connection.execute(query.order_by(point.state)))
             lines.append(f"{row.name}: {row.state}, points: {counts or 'none'}")
-        return "\n".join([*lines, str(self._db.path.parent)])
+        return "\n".join([*lines, str(self.workdir)])
 
     def due(self, targets: Collection[str], limit: int = 20) -> list[Message]:
         """Messages to these that may be tried now, oldest first."""

@@ -49,6 +49,12 @@ class Store:
         self.reports = Reports(database)
         self.id = self.workflows.meta("store_id") or ""
 
+    def own(self, token: str) -> None:
+        """From now on only who has this token may write, with this store; others fail at their next transaction."""
+        with self._db.transaction() as connection:
+            connection.execute(sa.insert(tables.meta).prefix_with("OR REPLACE"), {"key": "owner", "value": token})
+        self._db.fence = token
+
     def now(self) -> float:
         """Seconds since the epoch, by the injected clock."""
         return self._db.now()
@@ -90,6 +96,7 @@ def open_store(
     mode: Literal["write", "read"] = "write",
     clock: Callable[[], float] = time.time,
     durability: Literal["full", "normal"] = "full",
+    journal: Literal["wal", "delete"] = "wal",
 ) -> Store:
     """Open a store, made or brought to today's schema first when it is opened for writing.
 
@@ -103,7 +110,7 @@ def open_store(
         raise StoreError.of(
             "E-STORE-006", "there is no store here", "no such file", str(path), "Give the --workdir of a run."
         )
-    database = Database(path, mode, clock, durability)
+    database = Database(path, mode, clock, durability, journal)
     try:
         revision = _revision(database)
         if revision != HEAD:
@@ -117,7 +124,7 @@ def open_store(
                 )
             database.close()
             _migrate(path, database)
-            database = Database(path, mode, clock, durability)
+            database = Database(path, mode, clock, durability, journal)
             _identify(database)
         return Store(database)
     except BaseException:
@@ -149,6 +156,7 @@ def _migrate(path: Path, database: Database) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     config.attributes["path"] = path
+    config.attributes["journal"] = database.journal
     try:
         command.upgrade(config, "head")
     except CommandError as error:

@@ -69,6 +69,9 @@ def run(
         str | None,
         typer.Option("--margin", metavar="TIME", help="Start nothing new so long before --max-wall is over."),
     ] = None,
+    database: Annotated[
+        Path | None, typer.Option("--database", metavar="FILE", help="The store. Default: idds.db in the work folder.")
+    ] = None,
     notify: Annotated[
         list[str] | None, typer.Option("--notify", metavar="URL", help="Whom to tell: apprise, env:NAME, file:PATH.")
     ] = None,
@@ -80,7 +83,8 @@ def run(
     from idds_agents.cli import run as verb
 
     return verb.run(verb.Options(
-        file, workdir, given or (), seed, fresh, slots, config, as_json, quiet, detach, max_wall, margin, notify or ()
+        file, workdir, given or (), seed, fresh, slots, config, as_json, quiet, detach, max_wall, margin, notify or (),
+        database,
     ))  # fmt: skip
 
 

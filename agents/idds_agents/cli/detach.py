@@ -62,6 +62,7 @@ def _arguments(workspace: Workspace, options: Options) -> list[str]:
         "--config": options.config and options.config.resolve(),
         "--max-wall": options.max_wall,
         "--margin": options.margin,
+        "--database": options.database and options.database.resolve(),
     }
     return words + [word for name, value in given.items() if value is not None for word in (name, str(value))]
 
@@ -140,7 +141,7 @@ def _watch(workspace: Workspace, store: Store, loop: LoopRecord, *, as_json: boo
     try:
         watcher.start()
         while store.workflows.loop(loop.id).state not in TERMINAL["loop"] and workspace.lock.taken():
-            time.sleep(PERIOD_S)
+            time.sleep(2 * PERIOD_S)
         return False
     except KeyboardInterrupt:
         return True

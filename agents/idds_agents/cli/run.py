@@ -46,6 +46,7 @@ class Options:
     max_wall: str | None = None
     margin: str | None = None
     notify: Sequence[str] = ()
+    database: Path | None = None
 
 
 def run(options: Options) -> int:
@@ -54,6 +55,8 @@ def run(options: Options) -> int:
     limit = _limit(options)
     definition = load(options.file, _assignments(options.given))
     workspace = Workspace(options.workdir or Path(f"{definition.name}-run"), settings)
+    for line in workspace.warnings():
+        warn(line)
     if options.detach:
         from idds_agents.cli.detach import detach
 
@@ -91,6 +94,8 @@ def _settings(options: Options) -> Settings:
     given: dict[str, Any] = {} if options.slots is None else {"slots": options.slots}
     if options.notify:
         given["notify"] = [*settings.notify, *options.notify]
+    if options.database is not None:
+        given["database"] = str(options.database.resolve())
     return settings.model_copy(update=given)
 
 

@@ -18,6 +18,7 @@ __all__ = ["attempt_document", "failures", "job_document", "job_path", "loop_doc
 def loop_document(view: LoopView, store: Store) -> dict[str, Any]:
     """A loop: state, reason, counts, digest, verdicts and failed attempts."""
     failed = store.jobs.failed_attempts(view.record.id)
+    workdir = view.plan.bundle.parent.parent
     classes, codes = failures(failed)
     return {
         "path": view.path,
@@ -36,9 +37,9 @@ def loop_document(view: LoopView, store: Store) -> dict[str, Any]:
         "targets": list(view.plan.loop.targets),
         "core_hours": view.core_hours,
         "elapsed_s": view.elapsed_s,
-        "workdir": str(store.path.parent),
+        "workdir": str(workdir),
         "verdicts": [iteration_document(i) for i in view.iterations],
-        "failed_attempts": [attempt_document(a, store.path.parent) for a in failed],
+        "failed_attempts": [attempt_document(a, workdir) for a in failed],
     }
 
 
