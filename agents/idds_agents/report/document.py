@@ -80,7 +80,7 @@ def point_document(loop: str, point: Point, jobs: Sequence[dict[str, Any]]) -> d
         "parameters": dict(point.parameters),
         "observation": point.observation.to_json() if point.observation else None,
         "failure_class": point.failure_class,
-        "last_report": list(point.last_report) if point.last_report else None,
+        "last_report": dict(zip(("step", "value"), point.last_report, strict=True)) if point.last_report else None,
         "jobs": list(jobs),
     }
 

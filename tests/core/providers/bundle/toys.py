@@ -15,7 +15,7 @@ from typing import Any
 import helper  # type: ignore[import-not-found]  # of the bundle
 import numpy as np
 
-from idds_core.runner.context import Context, File, Infeasible
+from idds_core.runner.context import Context, File, Infeasible, Pruned
 
 
 def whistle(path: str, text: str = "") -> None:
@@ -265,7 +265,7 @@ def finds_the_disk_full() -> None:
         file.write("x")
 
 
-def telling(ctx, values):
+def telling(ctx: Context, values: list[Any]) -> dict[str, Any]:
     ctx.progress(0.0, "begun")
     for step, value in enumerate(values):
         ctx.report(step, value)
@@ -273,10 +273,13 @@ def telling(ctx, values):
     return {"count": len(values)}
 
 
-def tells_from_elsewhere(ctx):
+def tells_from_elsewhere(ctx: Context) -> dict[str, Any]:
     import threading
 
-    def later():
+    ready = threading.Event()
+
+    def later() -> None:
+        ready.wait()
         while True:
             ctx.report(8, 8.0)
             time.sleep(0.001)
@@ -285,15 +288,12 @@ def tells_from_elsewhere(ctx):
         ctx.report(9, 9.0)
         os._exit(0)
     os.wait()
-    ready = threading.Event()
-    threading.Thread(target=lambda: (ready.wait(), later()), daemon=True).start()
+    threading.Thread(target=later, daemon=True).start()
     threading.Timer(0.05, ready.set).start()
     return {}
 
 
-def goes_on(ctx, cleaned):
-    from idds_core import Pruned
-
+def goes_on(ctx: Context, cleaned: str) -> None:
     step = 0
     while True:
         try:
@@ -305,14 +305,14 @@ def goes_on(ctx, cleaned):
         time.sleep(0.01)
 
 
-def reports_once(ctx, whistle):
+def reports_once(ctx: Context, whistle: str) -> None:
     ctx.report(0, 1.0)
     with Path(whistle).open("a", encoding="utf-8") as file:
         print("reported", file=file)
     signal.pause()
 
 
-def counts(ctx):
+def counts(ctx: Context) -> dict[str, Any]:
     count = int(ctx.load("count") or b"0") + 1
     ctx.save("count", str(count))
     return {"count": count}
