@@ -67,8 +67,9 @@ def test_a_checkpointed_job_killed_three_times_runs_its_first_steps_once(tmp_pat
     (source / "deep.py").write_text(textwrap.dedent(SCAN), encoding="utf-8")
     (source / "simulate.sh").write_text(textwrap.dedent(SHELL), encoding="utf-8")
     (source / "simulate.sh").chmod(0o755)
-    run = [sys.executable, "-m", "idds_agents", "run", str(source / "deep.py"), "--workdir", str(workdir), "--slots", "1",
-           "--set", f"folder={folder}", "--set", f"shell={str(shell).lower()}"]  # fmt: skip
+    file = str(source / "deep.py")
+    run = [sys.executable, "-m", "idds_agents", "run", file, "--workdir", str(workdir), "--slots", "1", "--set",
+           f"folder={folder}", "--set", f"shell={str(shell).lower()}"]  # fmt: skip
     for epoch in range(3):
         (folder / f"hold{epoch}").touch()
     with (tmp_path / "out").open("wb") as out:
