@@ -131,10 +131,11 @@ class Engine:
         now = self.store.now()
         if now < self._drain_at:
             return False
-        if not self.carrier.draining:
+        still = True
+        if self.carrier.draining:
+            still = bool(self.carrier.active or self.carrier.ended_unwritten)
+        else:
             self.carrier.drain()
-            return now >= self._leave_at
-        still = self.carrier.active or self.carrier.ended_unwritten
         self.handed_over = now >= self._leave_at or not still
         return self.handed_over
 

@@ -138,6 +138,7 @@ def _newest(store: Store) -> LoopRecord:
 def _watch(workspace: Workspace, store: Store, loop: LoopRecord, *, as_json: bool) -> bool:
     """Until it has ended; returns whether the person has left before."""
     watcher = Watcher(workspace, loop.id, make_display(as_json=as_json))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has it ignored
     try:
         watcher.start()
         while store.workflows.loop(loop.id).state not in TERMINAL["loop"] and workspace.lock.taken():

@@ -141,6 +141,6 @@ def _key() -> Text:
     return Text.assemble(
         ("\N{FULL BLOCK}", "#1a5f9e"), " excluded  ", ("\N{FULL BLOCK}", "#e09840"), " not  ",
         ("\N{FULL BLOCK}", "#707076"), " not allowed  \N{BULLET} measured  \N{MULTIPLICATION SIGN} failed  "
-        "\N{WHITE BULLET} infeasible",
+        "\N{WHITE BULLET} infeasible  \N{WHITE DOWN-POINTING SMALL TRIANGLE} pruned",
         no_wrap=True, overflow="crop",
     )  # fmt: skip
