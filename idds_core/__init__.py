@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from idds_core.model import Loop, Requirements, Retry, Step, Workflow, chain, command, step
-    from idds_core.runner.context import Context, File, Infeasible
+    from idds_core.runner.context import Context, File, Infeasible, Pruned
     from idds_core.space import Categorical, Integer, Log, Real, Space
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Integer",
     "Log",
     "Loop",
+    "Pruned",
     "Real",
     "Requirements",
     "Retry",
@@ -37,7 +38,7 @@ __all__ = [
 _HOME = {
     "idds_core.space": ("Categorical", "Integer", "Log", "Real", "Space"),
     "idds_core.model": ("Loop", "Requirements", "Retry", "Step", "Workflow", "chain", "command", "step"),
-    "idds_core.runner.context": ("Context", "File", "Infeasible"),
+    "idds_core.runner.context": ("Context", "File", "Infeasible", "Pruned"),
 }
 _WHERE = {name: module for module, names in _HOME.items() for name in names}
 

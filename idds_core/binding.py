@@ -79,7 +79,12 @@ def _listed(given: Sequence[Given], listed: bool) -> dict[str, Any]:
 
 
 def bind(
-    step: Step, values: Mapping[str, Any], outputs: Sequence[tuple[str, Mapping[str, Any]]], bundle: str, seed: int
+    step: Step,
+    values: Mapping[str, Any],
+    outputs: Sequence[tuple[str, Mapping[str, Any]]],
+    bundle: str,
+    seed: int,
+    checkpoint: str = "",
 ) -> Payload:
     """The payload of a step at a point.
 
@@ -88,12 +93,13 @@ def bind(
     values : parameters of the definition and of the point.
     outputs : (step name, outputs) of the steps before it, in order, as :func:`joined` gives them.
     bundle : absolute path of the source bundle.
+    checkpoint : absolute path of the job's checkpoint folder.
 
     """
     if step.function is not None:
         arguments = _arguments(step, values, outputs)
         return Function(step.function, bundle, arguments, step.context)
-    return _command(step, values, outputs, bundle, seed)
+    return _command(step, {"seed": seed, "bundle": bundle, "checkpoint": checkpoint, **values}, outputs, bundle)
 
 
 def _arguments(
@@ -126,9 +132,8 @@ def _command(
     values: Mapping[str, Any],
     outputs: Sequence[tuple[str, Mapping[str, Any]]],
     bundle: str,
-    seed: int,
 ) -> Command:
-    known: dict[str, Any] = {"seed": seed, "bundle": bundle, **values}
+    known: dict[str, Any] = dict(values)
     known.update({f"{name}.share": share for name, share in values.get("shares", {}).items()})
     for name, given in outputs:
         known.update({f"{name}.{key}": value for key, value in given.items()})

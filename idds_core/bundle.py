@@ -104,7 +104,11 @@ def _read(folder: Path, exclude: Path | None) -> list[_File]:
 
 def _is_left_out(path: Path, exclude: Path | None) -> bool:
     name = path.name
-    return name in _LEFT_OUT or name.startswith((".", "demo-")) or path == exclude or (path / "idds.db").exists()
+    return name in _LEFT_OUT or name.startswith((".", "demo-")) or path == exclude or _is_workdir(path)
+
+
+def _is_workdir(path: Path) -> bool:
+    return (path / "idds.db").exists() or (path / ".idds").is_dir()
 
 
 def _refuse_large(files: int, total: int, folder: Path) -> None:

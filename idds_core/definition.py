@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from idds_core.document import plain, shape_problems, workflow_of
 from idds_core.errors import DefinitionError, IddsError, Problem
 from idds_core.history import canonical_json
 from idds_core.model import Loop, Step, Workflow
-from idds_core.plugins import CONDITIONS, LEARNERS, build, describe
+from idds_core.plugins import CONDITIONS, LEARNERS, PRUNERS, build, describe
 from idds_core.space import Space
 from idds_core.step_problems import body_problems, name_problems, parameters_of, reserved_problems
 
@@ -176,6 +177,7 @@ def _loop_document(
                 "Add | MaxPoints(200) or another budget.",
             )
         )
+    pruner = None if loop.prune is None else _pruner(loop.prune, f"{where}.prune", problems)
     targets = loop.targets or getattr(learner, "targets", ())
     targets = [targets] if isinstance(targets, str) else targets
     problems += _target_problems(targets, learner is not None, f"{where}.targets")
@@ -198,13 +200,14 @@ def _loop_document(
         else plain(loop.body),
         "learner": _described(loop.learner, LEARNERS, learner, f"{where}.learner", problems),
         "until": _described(loop.until, CONDITIONS, condition, f"{where}.until", problems),
+        "prune": None if loop.prune is None else _described(loop.prune, PRUNERS, pruner, f"{where}.prune", problems),
         "targets": list(targets) if isinstance(targets, (list, tuple)) else targets,
     }
 
 
 def _plugin(value: Any, group: str, method: str, where: str, problems: list[Problem]) -> Any:
     """The plugin as it will be built again from its JSON, or None with the reason in `problems`."""
-    kind = "learner" if group == LEARNERS else "condition"
+    kind = {LEARNERS: "learner", CONDITIONS: "condition", PRUNERS: "prune rule"}[group]
     try:
         plugin = build(describe(value, group), group)
     except IddsError as error:
@@ -227,6 +230,20 @@ def _plugin(value: Any, group: str, method: str, where: str, problems: list[Prob
         for text in texts
     ]
     return None if texts else plugin
+
+
+def _pruner(value: Any, where: str, problems: list[Problem]) -> Any:
+    """The rule; a condition has a check() as well, but of one argument."""
+    rule = _plugin(value, PRUNERS, "check", where, problems)
+    if rule is None:
+        return None
+    try:
+        inspect.signature(rule.check).bind((), ())
+    except (TypeError, ValueError):
+        what = f"{type(rule).__name__} is no prune rule"
+        problems.append(Problem("E-DEF-004", what, "its check() does not take (own, others)", where, "Give a rule."))
+        return None
+    return rule
 
 
 def _described(value: Any, group: str, plugin: Any, where: str, problems: list[Problem]) -> dict[str, Any]:

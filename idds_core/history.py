@@ -70,6 +70,7 @@ class Point:
     number : from 1, in the order of proposal, dense.
     iteration : number of the iteration that proposed it.
     ingest_no : in steady mode, from 1, the order in which points ended, dense; None while it is pending.
+    last_report : (step, value) with which a PRUNED point ended; None when it had reported nothing.
     """
 
     number: int
@@ -79,6 +80,7 @@ class Point:
     observation: Observation | None = None
     failure_class: str | None = None
     ingest_no: int | None = None
+    last_report: tuple[int, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The point as JSON."""
@@ -89,6 +91,7 @@ class Point:
             "state": str(self.state),
             "observation": self.observation.to_json() if self.observation else None,
             "failure_class": self.failure_class,
+            **({"last_report": list(self.last_report)} if self.last_report else {}),
         }
         return found if self.ingest_no is None else {**found, "ingest_no": self.ingest_no}
 
@@ -108,6 +111,7 @@ class Point:
             Observation.from_json(seen) if seen else None,
             data.get("failure_class"),
             data.get("ingest_no"),
+            last_report=(last[0], last[1]) if (last := data.get("last_report")) else None,
         )
 
 

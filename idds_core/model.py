@@ -142,6 +142,7 @@ class Step:
         by variant; any other sees a mapping from variant to output.
     merge : join the chunks of each variant of the step before.
     accept : share of the quanta (events, or chunks) of each variant that suffices when jobs fail for good.
+    keep_checkpoint : keep the checkpoint folder of a job that is done.
 
     """
 
@@ -158,6 +159,7 @@ class Step:
     provider: str | None = None
     requires: Requirements = field(default_factory=Requirements)
     retry: Retry = field(default_factory=Retry)
+    keep_checkpoint: bool = False
     split: int | str = 1
     foreach: tuple[str, ...] = ()
     merge: bool = False
@@ -212,6 +214,7 @@ def step(
     foreach: Iterable[str] = ...,
     merge: bool = ...,
     accept: float = ...,
+    keep_checkpoint: bool = ...,
 ) -> Callable[[Callable[..., Any]], FunctionStep]: ...
 def step(target: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Make a step of a function; used as ``@step`` or ``@step(requires=..., retry=...)``.
@@ -238,6 +241,7 @@ def command(
     foreach: Iterable[str] = (),
     merge: bool = False,
     accept: float = 1.0,
+    keep_checkpoint: bool = False,
 ) -> Step:
     """A step that runs a command line, split like a shell does but never given to one.
 
@@ -259,6 +263,7 @@ def command(
         foreach=tuple(foreach),
         merge=merge,
         accept=accept,
+        keep_checkpoint=keep_checkpoint,
     )
 
 
@@ -288,6 +293,7 @@ class Loop:
     top_up : in steady mode, how many points must end before the learner is asked again.
     hold_after : the loop is held after so many identical failures in a row.
     blind : targets that are sealed until somebody unblinds them: neither the learner nor anybody else sees them.
+    prune : a rule that ends jobs by what they report on their way, or its JSON description; None prunes nothing.
 
     """
 
@@ -305,6 +311,7 @@ class Loop:
     top_up: int = 1
     hold_after: int = 5
     blind: tuple[str, ...] = ()
+    prune: Any = None
 
     @property
     def open_targets(self) -> tuple[str, ...]:

@@ -13,12 +13,13 @@ from typing import Any
 
 from idds_core.errors import DefinitionError, did_you_mean
 
-__all__ = ["CONDITIONS", "ENGINES", "LEARNERS", "PROVIDERS", "build", "describe", "registered", "resolve"]
+__all__ = ["CONDITIONS", "ENGINES", "LEARNERS", "PROVIDERS", "PRUNERS", "build", "describe", "registered", "resolve"]
 
 LEARNERS = "idds_core.learners"
 CONDITIONS = "idds_core.conditions"
 PROVIDERS = "idds_core.providers"
 ENGINES = "idds_core.engines"
+PRUNERS = "idds_core.pruners"
 
 
 @cache

@@ -23,6 +23,7 @@ __all__ = [
     "Failure",
     "Function",
     "Gauge",
+    "Heard",
     "JobReport",
     "JobSpec",
     "Learner",
@@ -32,6 +33,7 @@ __all__ = [
     "Prediction",
     "Proposal",
     "Provider",
+    "Pruner",
     "ReportState",
     "Submission",
     "SubmissionStatus",
@@ -42,6 +44,9 @@ __all__ = [
 
 
 # ---------------------------------------------------------------------- learners and conditions
+Reports = Sequence[tuple[int, float]]
+
+
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """What a learner answers.
@@ -118,6 +123,23 @@ class Condition(Protocol):
     def check(self, history: History) -> Verdict:
         """The verdict on the history as it stands; the diagnostics of the last closed iteration are in
         ``history.iterations[-1].diagnostics``.
+        """
+        ...
+
+
+@runtime_checkable
+class Pruner(Protocol):
+    """Decides whether a running job is worth going on with, from the values it reports on its way.
+
+    A frozen dataclass of JSON fields, and a pure function: the engine asks it again after a crash, and for each report
+    in turn. It is called in the engine's own process, so it must be quick.
+    """
+
+    def check(self, own: Reports, others: Sequence[Reports]) -> str | None:
+        """Why to prune, in words, or None.
+
+        own : (step, value) of this job up to now, by growing step.
+        others : those of the same step of the body at the points of earlier iterations that were measured or pruned.
         """
         ...
 
@@ -202,6 +224,7 @@ class JobSpec:
     folder : absolute path of the attempt's folder (made by the provider when it needs it).
     digest : digest of the point; echoed in the result.
     parameters : values of the point and of the definition (JSON), also given to commands as ``params.json``.
+    checkpoint : absolute path of a folder of the job, the same for all its attempts; made by who first needs it.
     """
 
     key: str
@@ -213,6 +236,7 @@ class JobSpec:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     log_limit: int = 10_000_000
     output_limit: int = 1_000_000
+    checkpoint: str = ""
 
 
 class SubmissionStatus(StrEnum):
@@ -243,6 +267,7 @@ class ReportState(StrEnum):
     FAILED = "failed"
     LOST = "lost"
     CANCELLED = "cancelled"
+    PRUNED = "pruned"
 
     @property
     def ended(self) -> bool:
@@ -285,6 +310,15 @@ class JobReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Heard:
+    """What a running job has said since it was last asked: reports (step, value) in order, how far it is."""
+
+    handle: str
+    reports: tuple[tuple[int, float], ...] = ()
+    progress: tuple[float, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LogChunk:
     """A piece of a log, and the offset where to go on."""
 
@@ -313,7 +347,12 @@ class Capabilities:
 
 
 class Provider(Protocol):
-    """Somewhere that runs jobs. All calls are for batches; none raises for the fault of one job."""
+    """Somewhere that runs jobs. All calls are for batches; none raises for the fault of one job.
+
+    It may also have ``heard() -> Sequence[Heard]`` (what running jobs said since the last call; saying it twice is no
+    harm; what a job said before its end is told no later than its end), ``prune(reasons: Mapping[handle, str])`` (end
+    jobs with notice: PRUNED or CANCELLED) and ``drain()`` (start nothing more of what is queued).
+    """
 
     name: str
 

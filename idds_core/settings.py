@@ -9,10 +9,10 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from idds_core.errors import DefinitionError, Problem, did_you_mean
 
@@ -73,6 +73,35 @@ class Settings(BaseSettings):
         examples=[30],
     )
     keep_logs: bool = Field(True, description="Whether logs of attempts stay when their folders are removed.")
+    hand_over_seconds: float = Field(
+        5.0,
+        ge=0,
+        description="Seconds that running jobs may take to end when the engine is told to end (SIGTERM); then it hands "
+        "over, with exit code 5.",
+    )
+    database: str | None = Field(
+        None,
+        min_length=1,
+        description="The store's file. Without it: idds.db in the work folder. On a local disk when the work folder is "
+        "on a network.",
+        examples=["/scratch/me/scan.db"],
+    )
+    file_system: Literal["auto", "local", "network"] = Field(
+        "auto",
+        description='"auto": found out. "network": a rollback journal and a heartbeat instead of what only one machine '
+        'can see. "local": not so.',
+    )
+    notify: Annotated[list[str], NoDecode] = Field(
+        [],
+        description="Who is told when a run has concluded, is held, or fails often: URLs of apprise, such as "
+        "mailto://... or json://host:port. Keep secrets out of this file: env:NAME and file:PATH (mode 600) hold one.",
+    )
+
+    @field_validator("notify", mode="before")
+    @classmethod
+    def _words(cls, given: Any) -> Any:
+        """In the environment: words with blanks between them."""
+        return given.split() if isinstance(given, str) else given
 
 
 def read_settings(path: str | Path | None = None) -> Settings:

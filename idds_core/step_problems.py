@@ -18,7 +18,7 @@ __all__ = ["body_problems", "name_problems", "parameters_of", "reserved_problems
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 _OUTPUT = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,79}")
 _RESERVED = ("it", "p", "job", "a")
-_OURS = ("seed", "bundle")  # placeholders of every command
+_OURS = ("seed", "bundle", "checkpoint")  # placeholders of every command
 _CUT = ("variant", "chunk", "chunks", "shares")  # of jobs of a body that is cut
 
 

@@ -8,11 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from idds_agents.catalog import Catalog
+from idds_agents.checkpoints import Checkpoints, checkpoint_folder
+from idds_agents.listener import Listener
 from idds_agents.outcomes import DISK_FULL, Caps, abandoned, failed, outcome_of
 from idds_agents.points import job_values, losses_allowed, point_path
 from idds_core.binding import BindingError, bind, joined
 from idds_core.history import derive_seed
-from idds_core.ports import Failure, Function, JobReport, JobSpec, Provider, SubmissionStatus
+from idds_core.ports import Failure, Function, JobReport, JobSpec, Provider, ReportState, SubmissionStatus
 from idds_core.sealing import Seal
 from idds_core.settings import Settings
 from idds_core.states import AttemptState, FailureClass, JobState, LoopState, Wish
@@ -50,7 +52,11 @@ class Carrier:
         self._forget: list[str] = []  # ended and on record
         self._unsealed: list[Claim] = []  # ended and on record, with what it left still open
         self._seal: Seal | None = None
+        self._listener = Listener(store, provider, catalog, owner)
+        self._checkpoints = Checkpoints(store, catalog, workdir)
+        self.active = 0  # attempts that were at work when the provider was last asked
         self._lease_renewed = store.now()
+        self.draining = False
 
     @property
     def in_flight(self) -> int:
@@ -74,6 +80,7 @@ class Carrier:
     def recover(self) -> int:
         """Take over what another owner left: adopt what the provider has, send again what it never got."""
         ours = {loop.id for loop in self._loops()}  # another workflow's jobs wait for its own engine
+        self._checkpoints.sweep()
         claims = [c for c in self._store.jobs.live(not_owner=self._owner) if c.loop_id in ours]
         if not claims:
             return 0
@@ -91,6 +98,8 @@ class Carrier:
                 gone = Failure(FailureClass.INFRA, "E-JOB-LOST", "it ended with the engine that ran it")
                 plan = self._catalog.plan(claim.loop_id)
                 self._outcomes.append(failed(claim, gone, plan, self._store.now(), self._caps, counts=False))
+        with self._store.transaction():
+            self._listener.recall(self._running)
         return len(claims)
 
     # ------------------------------------------------------------------ what has ended
@@ -100,6 +109,11 @@ class Carrier:
         if self._running:
             reports = self._provider.poll(list(self._running))
             self._reports = {handle: r for handle, r in reports.items() if r.state.ended}
+            self._listener.hear(self._running)
+            if self.draining:
+                self.active = sum(r.state is ReportState.RUNNING for r in reports.values())
+        else:
+            self.active = 0
         return len(self._reports)
 
     def _cancel_unwanted(self) -> None:
@@ -124,16 +138,18 @@ class Carrier:
 
     def collect(self) -> int:
         """Write what was submitted and what has ended, in one transaction."""
-        if not (self._reports or self._acks or self._outcomes):
+        if not (self._reports or self._acks or self._outcomes or self._listener.due):
             self._renew()
             return 0
         cancelled = {loop.id for loop in self._loops() if loop.wish is Wish.CANCEL}
         with self._store.transaction():
             self._write_acks()
+            self._listener.write()
             outcomes = [*self._outcomes, *(self._outcome(h, r) for h, r in self._reports.items())]
-            wanted = [self._unless_cancelled(o, cancelled) for o in outcomes]
+            wanted = [self._unless_cancelled(self._listener.judged(o), cancelled) for o in outcomes]
             self._store.jobs.finish(wanted, self._owner)
             self._hold_on_trouble(wanted)
+            self._checkpoints.note(wanted)
         ended = list(self._reports)
         self._reports, self._outcomes = {}, []
         for handle in ended:
@@ -220,6 +236,8 @@ class Carrier:
 
     def claim(self) -> int:
         """Write the intent to run ready jobs, as many as the provider has room for."""
+        if self.draining:
+            return 0
         can = self._provider.capabilities
         room = can.slots + can.queue - self.in_flight
         open_loops = [p for p in self._loops() if p.state is LoopState.ACTIVE and p.wish is Wish.RUN]
@@ -240,6 +258,8 @@ class Carrier:
 
     def dispatch(self) -> int:
         """Submit what is claimed; never inside a transaction: the intent must be durable before."""
+        self._listener.act()
+        self._checkpoints.clear()
         forget, self._forget = self._forget, []
         if forget:
             self._provider.forget(forget)
@@ -285,7 +305,8 @@ class Carrier:
         if plan.wide:
             outputs += self._catalog.loop_files(plan, point_path(claim.attempt.path), claim.step_no)
             values = job_values(plan.loop.body, values, claim)
-        payload = bind(step, values, outputs, str(plan.bundle), seed)
+        checkpoint = checkpoint_folder(self._workdir, claim.attempt.path)
+        payload = bind(step, values, outputs, str(plan.bundle), seed, checkpoint)
         if plan.is_blind(claim.step) and isinstance(payload, Function):
             payload = replace(payload, own_folder=True)  # whatever it writes can then be sealed
         return JobSpec(
@@ -298,7 +319,16 @@ class Carrier:
             parameters=values,
             log_limit=self._settings.log_limit,
             output_limit=self._settings.output_limit,
+            checkpoint=checkpoint,
         )
+
+    def drain(self) -> None:
+        """Start nothing more, here or at the provider; what runs may end."""
+        self.draining = True
+        self.active = self.in_flight
+        stop = getattr(self._provider, "drain", None)
+        if stop is not None:
+            stop()
 
     def reap(self) -> int:
         """Cancel what the provider runs under our key and the record does not own.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from idds_agents.catalog import Catalog
 from idds_agents.points import advance_points, leave_result
+from idds_agents.postman import Postman
 from idds_core.states import LoopState, PointState, VerdictKind, Wish, WorkflowState
 from idds_core.store import LoopRecord, Store
 
@@ -18,15 +19,19 @@ _ENDS = {
 _WISHES = {"hold": Wish.HOLD, "resume": Wish.RUN, "cancel": Wish.CANCEL}
 _ACTOR = "conductor"
 _SWEEP_S = 30.0
+#: A loop fails often when so many points failed, and this share of those that have ended.
+_MANY, _SHARE = 5, 0.2
 
 
 class Conductor:
     """One conductor; any number may run."""
 
-    def __init__(self, store: Store, catalog: Catalog) -> None:
+    def __init__(self, store: Store, catalog: Catalog, postman: Postman | None = None) -> None:
         self._store = store
         self._catalog = catalog
         self._swept = float("-inf")
+        self.postman = postman
+        self._told: set[int] = set()  # loops of which it is told that they fail often
 
     def step(self) -> int:
         """Everything that can be moved now, in one transaction; returns how much."""
@@ -40,10 +45,30 @@ class Conductor:
             further = advance_points(self._store, self._catalog, _ACTOR, every=every)
             if further:  # it may have ended the last point of an iteration
                 moved += further + self._conduct_all()
+            if self._store.outbox.targets:
+                for loop in self._catalog.live_loops():
+                    self._count_failures(loop)
+            if self.postman is not None:
+                self.postman.collect()
         return moved
 
     def _conduct_all(self) -> int:
         return sum(self._conduct(loop) for loop in self._catalog.live_loops())
+
+    def deliver(self) -> None:
+        """Send what is in the outbox; after the commit."""
+        if self.postman is not None:
+            self.postman.dispatch()
+
+    def _count_failures(self, loop: LoopRecord) -> None:
+        if loop.id in self._told:
+            return
+        counters = self._store.counters(loop.id)
+        failed = counters.get(PointState.FAILED, 0)
+        ended = sum(counters.get(state, 0) for state in PointState)
+        if failed >= _MANY and failed >= _SHARE * ended:
+            self._told.add(loop.id)
+            self._store.outbox.failed_often(loop.id, failed, ended)
 
     # ------------------------------------------------------------------ wishes
     def commands(self) -> int:

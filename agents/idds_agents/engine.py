@@ -19,6 +19,8 @@ from idds_agents.catalog import Catalog
 from idds_agents.cleaning import clean, expired
 from idds_agents.conductor import Conductor
 from idds_agents.learner_host import LearnerHost
+from idds_agents.postman import Postman
+from idds_agents.targets import read_targets
 from idds_agents.transformer import Thinker, Transformer
 from idds_agents.wakeup import Waker
 from idds_agents.workspace import Workspace
@@ -41,6 +43,7 @@ EXIT_CODES = {
     LoopState.NOTHING_FEASIBLE: 2,
 }
 _DISK_PERIOD_S = 5.0
+_TELL_S = 10.0
 
 
 def exit_code(state: LoopState) -> int:
@@ -86,6 +89,7 @@ class Engine:
         workdir: Path,
         settings: Settings,
         workflow_id: int,
+        postman: Postman | None = None,
     ) -> None:
         self.store = store
         self._waker = waker
@@ -95,18 +99,48 @@ class Engine:
         self._catalog = catalog = Catalog(store, workdir, workflow_id)
         owner = f"engine-{os.getpid()}-{secrets.token_hex(4)}"
         self.carrier = Carrier(store, provider, catalog, workdir, settings, owner)
-        self.conductor = Conductor(store, catalog)
+        self.conductor = Conductor(store, catalog, postman)
         self.transformer = Transformer(store, catalog, thinker, waker.wake)
         self._stop = threading.Event()
         self._disk_checked = float("-inf")
         self._sealed = store.now()
         self._conducted = float("-inf")
         self._again = True
+        self._drain_at = self._leave_at = float("inf")
+        self.handed_over = False
 
     def stop(self) -> None:
         """End `run` after the present turn; what runs is found again by the next engine."""
         self._stop.set()
         self._waker.wake()
+
+    def hand_over(self, margin: float) -> None:
+        """Start nothing new, and end `run` when nothing runs any more, at the latest after `margin` seconds.
+
+        What then still runs is adopted by the next engine, or runs again.
+        """
+        now = self.store.now()
+        self._drain_at = min(self._drain_at, now)
+        self._leave_at = min(self._leave_at, now + margin)
+        self._waker.wake()
+
+    def limit(self, wall: float, margin: float) -> None:
+        """Hand over `margin` seconds before `wall` seconds from now are over."""
+        self._leave_at = self.store.now() + wall
+        self._drain_at = self._leave_at - min(margin, wall)
+
+    def _hands_over(self) -> bool:
+        """Whether it is time to leave; nothing new starts from the time to drain on."""
+        now = self.store.now()
+        if now < self._drain_at:
+            return False
+        still = True
+        if self.carrier.draining:
+            still = bool(self.carrier.active or self.carrier.ended_unwritten)
+        else:
+            self.carrier.drain()
+        self.handed_over = now >= self._leave_at or not still
+        return self.handed_over
 
     def turn(self) -> bool:
         """One round: look at the provider, write all moves in one commit, then act on what is durable.
@@ -131,7 +165,9 @@ class Engine:
             decided = self.transformer.step()
             claimed = self.carrier.claim()
         self.carrier.dispatch()
-        self.transformer.start()
+        self.conductor.deliver()
+        if not self.carrier.draining:
+            self.transformer.start()
         # without a barrier more may have ended while the learner was thinking: the conductor must look again
         self._again = nudged or self.carrier.ended_unwritten or (decided > 0 and (not claimed or self._steady()))
         return self._again
@@ -151,7 +187,7 @@ class Engine:
             again = self.turn()
             loop = self._loop()
             watch(loop)
-            if self._stop.is_set() or self._over(loop):
+            if self._stop.is_set() or self._over(loop) or self._hands_over():
                 break
             if not again:
                 self._sweep()
@@ -159,7 +195,13 @@ class Engine:
         self.carrier.collect()
         self.carrier.close_sealed()
         self.store.audit.seal()
+        self.tell()
         return self.store.workflows.loops(self._workflow_id)[0]
+
+    def tell(self) -> None:
+        """Deliver what is in the outbox while there is time; the rest is for the next engine."""
+        if self.conductor.postman is not None:
+            self.conductor.postman.finish(max(0.0, min(_TELL_S, self._leave_at - self.store.now())))
 
     def _loop(self) -> LoopRecord:
         """The loop that is not inside another; it ends with the workflow."""
@@ -196,7 +238,8 @@ class Engine:
         wait = self._settings.sweep_seconds
         if due is not None and due > self.store.now():
             wait = min(wait, due - self.store.now())
-        return max(wait, 0.001)
+        limit = self._leave_at if self.carrier.draining else self._drain_at
+        return max(min(wait, limit - self.store.now()), 0.001)
 
     def _check_disk(self) -> None:
         """Hold the loop while there is still room to say why."""
@@ -204,7 +247,7 @@ class Engine:
         if now - self._disk_checked < _DISK_PERIOD_S:
             return
         self._disk_checked = now
-        free = shutil.disk_usage(self._workdir).free
+        free = min(shutil.disk_usage(folder).free for folder in {self._workdir, self.store.path.parent})
         if free >= self._settings.min_free_bytes:
             return
         reason = (
@@ -297,6 +340,7 @@ def running(
     from idds_core.providers.local import LocalProvider
 
     settings = workspace.settings
+    targets = read_targets(settings.notify)
     workspace.make()
     workspace.own()
     with contextlib.ExitStack() as stack:
@@ -322,7 +366,8 @@ def running(
         close_left_open(store, workspace.folder, workflow.id)
         providers = {provider.name: dataclasses.asdict(can)}
         workspace.publish({"pid": os.getpid(), "host": platform.node(), "since": store.now(), "providers": providers})
-        yield Engine(store, provider, host, waker, workspace.folder, settings, workflow.id), workflow
+        postman = Postman(store, targets, waker.wake)
+        yield Engine(store, provider, host, waker, workspace.folder, settings, workflow.id, postman), workflow
 
 
 def run_loop(loop: Loop | Workflow, workdir: str | Path | None = None, seed: int = 0) -> RunResult:

@@ -47,6 +47,17 @@ def outcome_of(claim: Claim, report: JobReport, plan: LoopPlan, now: float, caps
             return failed(claim, failure, plan, now, caps, report)
     if report.state is ReportState.INFEASIBLE:
         return _infeasible(claim, report)
+    if report.state is ReportState.PRUNED:
+        why = report.failure.message if report.failure else "pruned"
+        return Outcome(
+            claim,
+            AttemptState.CANCELLED,
+            JobState.CANCELLED,
+            PointState.PRUNED,
+            reason=why[:1000] or "pruned by itself",
+            usage=report.usage,
+            node=report.node,
+        )
     if report.state is ReportState.CANCELLED:
         return Outcome(claim, AttemptState.CANCELLED, JobState.CANCELLED, reason="cancelled", usage=report.usage)
     failure = report.failure or Failure(FailureClass.INFRA, "E-JOB-LOST", "the provider gave no reason")

@@ -55,6 +55,7 @@ def job_text(spec: JobSpec, payload: Command) -> str:
         "output_limit": spec.output_limit,
         "seed": spec.seed,
         "parameters": dict(spec.parameters),
+        "checkpoint": spec.checkpoint,
     }
     return json.dumps(job)
 

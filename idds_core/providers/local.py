@@ -16,6 +16,7 @@ from idds_core.ports import (
     Capabilities,
     Command,
     Function,
+    Heard,
     JobReport,
     JobSpec,
     LogChunk,
@@ -25,6 +26,7 @@ from idds_core.ports import (
 from idds_core.providers.local_commands import KEY, Registry
 from idds_core.providers.local_job import LocalJob
 from idds_core.providers.local_loop import LocalLoop
+from idds_core.providers.local_reports import ReportFiles
 from idds_core.runner import processes
 from idds_core.runner.folder import read_json
 
@@ -35,6 +37,8 @@ _AHEAD = 64
 _FAST = 0.005
 #: a worker that was killed is replaced at once, and nobody else has to recover
 _BACK_OFF_S = 0.05
+#: how often the files of running commands are read
+_HEAR_S = 0.5
 
 
 def _nothing() -> None:
@@ -75,6 +79,9 @@ class LocalProvider:
         self._registry = Registry(self.root / "commands")
         self._loop = LocalLoop(self.root, self._registry, self.slots, store_id, wake, clock)
         self._jobs: dict[str, LocalJob] = {}
+        self._files = ReportFiles()
+        self._clock = clock
+        self._read = float("-inf")
         self._closed = False
 
     def __enter__(self) -> Self:
@@ -113,6 +120,8 @@ class LocalProvider:
                     reason = f"not JSON: {error}"
                 else:
                     self._jobs[spec.key] = job
+                    if job.is_command:
+                        self._files.follow(job)
                     fresh.append(job)
             if reason:
                 answers.append(Submission(spec.key, SubmissionStatus.REFUSED, None, reason))
@@ -142,6 +151,28 @@ class LocalProvider:
             job.cancelled = True
         self._loop.post("cancel", jobs)
 
+    def heard(self) -> Sequence[Heard]:
+        """What jobs said on their way: functions over their pipe, commands in a file of their folder."""
+        found = []
+        while self._loop.heard:
+            found.append(self._loop.heard.popleft())
+        due = self._clock() - self._read >= _HEAR_S
+        if due:
+            self._read = self._clock()
+        return found + self._files.heard(all_of_them=due)
+
+    def prune(self, reasons: Mapping[str, str]) -> None:
+        """End jobs with notice: a function at its next report (or after a while), a command by SIGTERM."""
+        jobs = [job for job in map(self._job, reasons) if job is not None and not job.report.state.ended]
+        for job in jobs:
+            job.pruned = reasons[job.key] or "pruned"
+            job.cancelled |= job.is_command
+        self._loop.post("prune", jobs)
+
+    def drain(self) -> None:
+        """Start nothing more of what is queued; what runs goes on."""
+        self._loop.drain()
+
     def forget(self, handles: Sequence[str]) -> None:
         """Drop what is known of jobs that have ended."""
         for handle in handles:
@@ -149,6 +180,7 @@ class LocalProvider:
             if job is not None and not job.report.state.ended:
                 continue
             self._jobs.pop(handle, None)
+            self._files.forget(handle)
             if (job is None or job.is_command) and KEY.fullmatch(handle):
                 self._registry.remove(handle)
 
@@ -181,6 +213,7 @@ class LocalProvider:
             job = self._loop.commands.look_up(key)
             if job is not None:
                 self._jobs[key] = job
+                self._files.follow(job)
                 if not job.report.state.ended:
                     self._loop.post("adopt", [job])
         return job

@@ -24,8 +24,8 @@ class LocalJob:
     `frame` is what the worker or the runner gets, until the job has ended; `reference` tells equal functions.
     """
 
-    __slots__ = ("cancelled", "cores", "digest", "folder", "frame", "is_command", "key", "log_limit", "memory",
-                 "output_limit", "reference", "report", "walltime", "worker")  # fmt: skip
+    __slots__ = ("cancelled", "cores", "digest", "folder", "frame", "is_command", "key", "kill_at", "log_limit",
+                 "memory", "output_limit", "pruned", "reference", "report", "walltime", "worker")  # fmt: skip
 
     def __init__(self, key: str, folder: str, digest: str, cores: int, output_limit: int) -> None:
         self.key, self.folder, self.digest, self.cores, self.output_limit = key, folder, digest, cores, output_limit
@@ -34,7 +34,8 @@ class LocalJob:
         self.is_command = True
         self.frame = self.reference = ""
         self.memory: int | None = None
-        self.walltime = float("inf")
+        self.walltime = self.kill_at = float("inf")
+        self.pruned = ""  # why it is to end with notice
         self.log_limit = 0
         self.worker: WorkerProcess | None = None
 
@@ -69,4 +70,5 @@ def encoded(spec: JobSpec, payload: Function) -> str:
         frame["own_folder"] = True
     if payload.context:
         frame["parameters"] = dict(spec.parameters)
+        frame["checkpoint"] = spec.checkpoint
     return dumps(frame)

@@ -8,10 +8,11 @@ import os
 import selectors
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from idds_core.ports import JobReport, ReportState
+from idds_core.ports import Heard, JobReport, ReportState
 from idds_core.providers.local_commands import CommandRunners, Registry
 from idds_core.providers.local_job import CANCELLED, QUEUED, LocalJob
 from idds_core.providers.local_pool import WorkerPool
@@ -19,6 +20,8 @@ from idds_core.providers.local_pool import WorkerPool
 __all__ = ["LocalLoop"]
 
 _log = logging.getLogger(__name__)
+#: Who says much on the way does not make the engine turn for each word.
+_HEARD_PERIOD = 0.1
 
 
 class LocalLoop:
@@ -46,14 +49,19 @@ class LocalLoop:
         self._closing = False
         self._nudged = False
         self._cancelling = False
-        self.pool = WorkerPool(root / "workers", slots, store_id, clock, self._watch, self._ended, self._requeue)
+        self._draining = False
+        self.heard: deque[Heard] = deque()
+        self._woke_to_hear = float("-inf")
+        self.pool = WorkerPool(
+            root / "workers", slots, store_id, clock, self._watch, self._ended, self._requeue, self._on_heard
+        )
         self.commands = CommandRunners(registry, clock, self._watch, self._ended)
         self._thread = threading.Thread(target=self._run, name="idds-local", daemon=True)
         self._started = False
 
     # ------------------------------------------------------------------ from other threads
     def post(self, what: str, jobs: Sequence[LocalJob]) -> None:
-        """Ask for "run", "adopt" or "cancel" of jobs."""
+        """Ask for "run", "adopt", "cancel" or "prune" of jobs."""
         if not jobs:
             return
         self._inbox.extend([(what, job) for job in jobs])
@@ -66,6 +74,12 @@ class LocalLoop:
         if not self._nudged:
             self._nudged = True
             os.eventfd_write(self._nudge, 1)
+
+    def drain(self) -> None:
+        """Start nothing more."""
+        self._draining = True
+        if self._started:
+            self._wake_up()
 
     def close(self) -> None:
         """End the workers and the thread; command runners go on."""
@@ -127,6 +141,14 @@ class LocalLoop:
         job.frame = ""
         self._news = True
 
+    def _on_heard(self, job: LocalJob, said: Mapping[str, Any]) -> None:
+        progress = said.get("progress")
+        reports = tuple((int(step), float(value)) for step, value in said.get("reports", ()))
+        self.heard.append(Heard(job.key, reports, (float(progress[0]), str(progress[1])) if progress else None))
+        if reports and self.clock() - self._woke_to_hear > _HEARD_PERIOD:
+            self._woke_to_hear = self.clock()
+            self._news = True
+
     def _requeue(self, jobs: Sequence[LocalJob]) -> None:
         for job in reversed(jobs):
             job.report = QUEUED
@@ -147,12 +169,17 @@ class LocalLoop:
                 self._cancelling = True
             elif job.is_command:
                 self.commands.cancel(job)
+            elif what == "prune":
+                self.pool.prune(job)
             else:
                 self.pool.cancel(job)
 
     def _dispatch(self) -> None:
         if self._cancelling:
             self._drop_cancelled()
+        if self._draining:
+            self.pool.drain()
+            return
         while self._queue:
             job = self._queue[0]
             free = self.slots - self.pool.used - self.commands.used

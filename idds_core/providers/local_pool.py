@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import socket
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,10 +14,10 @@ from typing import Any
 from idds_core.ports import Failure, JobReport, ReportState, Usage
 from idds_core.providers.attempt_folder import lost
 from idds_core.providers.local_job import CANCELLED, RUNNING, LocalJob
+from idds_core.providers.local_verdicts import NODE, judged, of_the_user
 from idds_core.providers.local_worker import WorkerProcess
 from idds_core.runner import processes
 from idds_core.runner.capped_log import copy_capped, last_line, marker
-from idds_core.runner.failures import failure
 from idds_core.states import FailureClass
 
 __all__ = ["WorkerPool"]
@@ -31,38 +29,14 @@ _BATCH, _BATCH_TIME, _LOW = 64, 0.05, 16
 _STUCK = 0.02
 _TICK = 0.2
 _START_FAILURES, _START_TIME = 5, 60.0
-_CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSYS,
-    signal.SIGTRAP})  # fmt: skip
+#: How long a function that is to be pruned may go on without a report before it is ended.
+PRUNE_GRACE = 10.0
 _STATES = {
     "succeeded": ReportState.SUCCEEDED,
     "infeasible": ReportState.INFEASIBLE,
     "failed": ReportState.FAILED,
+    "pruned": ReportState.PRUNED,
 }
-_NODE = socket.gethostname()
-
-
-def _user(code: str, message: str, *marks: object) -> JobReport:
-    found = failure("USER", code, message, *marks)
-    return JobReport(
-        ReportState.FAILED, None, Failure(FailureClass.USER, code, found["message"], found["signature"]), node=_NODE
-    )
-
-
-def judged(status: int, line: str) -> JobReport:
-    """The report of the job that ran while its worker ended with this wait status."""
-    if os.WIFEXITED(status):
-        code = os.WEXITSTATUS(status)
-        return _user(
-            "E-JOB-EXIT", f"the function ended its process with exit code {code}: {line}".rstrip(": "), code, line
-        )
-    number = os.WTERMSIG(status)
-    try:
-        name = signal.Signals(number).name
-    except ValueError:
-        name = f"signal {number}"
-    if number in _CRASHES:
-        return _user("E-JOB-SIGNAL", f"the function ended its process by {name}: {line}".rstrip(": "), name)
-    return lost(f"the worker was ended by {name}")
 
 
 class WorkerPool:
@@ -73,6 +47,7 @@ class WorkerPool:
     watch : called with (file descriptor, what to call, whether to watch for writing too), or None to stop watching.
     ended : called with a job and its last report.
     requeue : called with jobs that must go to another worker, in order.
+    heard : called with a job and what it says on its way.
 
     """
 
@@ -85,9 +60,10 @@ class WorkerPool:
         watch: Callable[[int, Callable[[], None] | None, bool], None],
         ended: Callable[[LocalJob, JobReport], None],
         requeue: Callable[[Sequence[LocalJob]], None],
+        heard: Callable[[LocalJob, Mapping[str, Any]], None],
     ) -> None:
         self.root, self.slots, self.store_id, self.clock = root, slots, store_id, clock
-        self._watch, self._ended, self._requeue = watch, ended, requeue
+        self._watch, self._ended, self._requeue, self._heard = watch, ended, requeue, heard
         self.workers: list[WorkerProcess] = []
         self.recent = float("inf")
         self._pace: dict[str, float] = {}
@@ -199,7 +175,9 @@ class WorkerPool:
             # Nothing of ours says such a thing: the function wrote into our socket. No more of it is believed.
             worker.broken = True
             if worker.current is not None:
-                worker.kill(worker.current, _user("E-JOB-EXIT", "the function broke the worker's connection", "broken"))
+                worker.kill(
+                    worker.current, of_the_user("E-JOB-EXIT", "the function broke the worker's connection", "broken")
+                )
             else:
                 worker.kill()
 
@@ -212,6 +190,10 @@ class WorkerPool:
             self._returned(worker, set(said["returned"]))
             return
         job = worker.outstanding[0]
+        if "heard" in said:
+            if said["key"] == job.key:  # else a thread that outlived its job
+                self._heard(job, said["heard"])
+            return
         if said["key"] != job.key:
             raise ValueError(said["key"])
         wall = float(said["wall_s"])
@@ -235,10 +217,10 @@ class WorkerPool:
         state = _STATES[said["state"]]
         if state is ReportState.SUCCEEDED:
             result = {"key": job.key, "digest": job.digest, "values": said["values"], "files": said["files"]}
-            return JobReport(state, result, None, usage, _NODE)
+            return JobReport(state, result, None, usage, NODE)
         found = said["failure"]
         reason = Failure(FailureClass(found["class"]), found["code"], found["message"], found["signature"])
-        return JobReport(state, None, reason, usage, _NODE)
+        return JobReport(state, None, reason, usage, NODE)
 
     def _returned(self, worker: WorkerProcess, keys: set[str]) -> None:
         worker.returning = False
@@ -314,6 +296,20 @@ class WorkerPool:
         elif not worker.returning:
             worker.ask_back()
 
+    def prune(self, job: LocalJob) -> None:
+        """End a job that is on a worker, with notice."""
+        worker = job.worker
+        if worker is None or worker.dead or worker.current is not job:
+            return
+        job.kill_at = self.clock() + PRUNE_GRACE
+        worker.ask_to_end(job)
+
+    def drain(self) -> None:
+        """Take back what has not begun."""
+        for worker in self.workers:
+            if len(worker.outstanding) > 1 and not worker.returning and not worker.dead:
+                worker.ask_back()
+
     def close(self) -> None:
         """Kill every worker; what ran on them is not reported."""
         for worker in self.workers:
@@ -330,7 +326,8 @@ class WorkerPool:
         due = self._next_start if self._next_start > self.clock() else float("inf")
         for worker in self.workers:
             if worker.outstanding:
-                due = min(due, self._next_tick, worker.since + worker.outstanding[0].walltime)
+                first = worker.outstanding[0]
+                due = min(due, self._next_tick, worker.since + first.walltime, first.kill_at)
                 if len(worker.outstanding) > 1 and not worker.returning and worker.ready:
                     due = min(due, worker.since + _STUCK)
         return due
@@ -346,7 +343,9 @@ class WorkerPool:
                 if now >= worker.since + _START_TIME:
                     worker.kill()
             elif now >= worker.since + job.walltime:
-                worker.kill(job, _user("E-JOB-WALLTIME", f"ended after its walltime of {job.walltime:g} s"))
+                worker.kill(job, of_the_user("E-JOB-WALLTIME", f"ended after its walltime of {job.walltime:g} s"))
+            elif now >= job.kill_at:
+                worker.kill(job, CANCELLED)
             elif len(worker.outstanding) > 1 and not worker.returning and now >= worker.since + _STUCK:
                 worker.ask_back()
         if now >= self._next_tick:
@@ -365,7 +364,7 @@ class WorkerPool:
             job = worker.current
             if job is not None and job.memory is not None and session.rss > job.memory and worker.verdict is None:
                 text = f"ended at {session.rss / 1e9:.3g} GB (asked for {job.memory / 1e9:.3g} GB)"
-                worker.kill(job, _user("E-JOB-OOM", text, "memory"))
+                worker.kill(job, of_the_user("E-JOB-OOM", text, "memory"))
 
     def _look_at_logs(self) -> None:
         """Cut the logs that grow without end, so that they cannot fill the disk before the job ends."""

@@ -160,6 +160,12 @@ class WorkerProcess:
         with contextlib.suppress(OSError):
             self._control.send(b"r")
 
+    def ask_to_end(self, job: LocalJob) -> None:
+        """Ask the job that runs to end at its next report."""
+        data = f"{job.key}\n{job.pruned}".encode()[:255]
+        with contextlib.suppress(OSError):
+            self._control.send(b"p" + bytes([len(data)]) + data)
+
     def kill(self, job: LocalJob | None = None, report: JobReport | None = None) -> None:
         """Kill it and all it started, because of `job`. Its end arrives through the process descriptor."""
         if self.verdict is None and job is not None and report is not None:

@@ -1,10 +1,12 @@
 """One command job from its claim to ``DONE.json``.
 
 A command tells its values by writing a JSON object to the file declared as its result. It says that its point cannot
-exist by writing ``{"infeasible": "<reason>"}`` there and ending with exit code 0.
+exist by writing ``{"infeasible": "<reason>"}`` there and ending with exit code 0. On its way it may append lines to the
+file that IDDS_REPORT names, and what it leaves in the folder IDDS_CHECKPOINT its next attempt finds.
 """
 
 # Text paths: the import of pathlib is a third of a short command's overhead
+# ruff: noqa: PTH103
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from typing import Any
 from idds_core.runner import processes
 from idds_core.runner.capped_log import CappedLog
 from idds_core.runner.failures import FATAL, INFRA, USER, failure
-from idds_core.runner.folder import PROTOCOL, Folder, OutputError, disk_full, read_json, write_json
+from idds_core.runner.folder import PROTOCOL, REPORTS, Folder, OutputError, disk_full, read_json, write_json
 from idds_core.runner.payload import Payload, StartError
 from idds_core.runner.watch import Limits
 
@@ -119,6 +121,10 @@ class Attempt:
         write_json(folder.path, "params.json", job.get("parameters", {}), durable=False)
         env = {**os.environ, **job.get("env", {}), "IDDS_KEY": job["key"], "IDDS_SEED": str(job.get("seed", 0))}
         env[MARK] = folder.path
+        env["IDDS_REPORT"] = folder.file(REPORTS)
+        if job.get("checkpoint"):
+            os.makedirs(job["checkpoint"], exist_ok=True)
+            env["IDDS_CHECKPOINT"] = job["checkpoint"]
         self.payload.run(list(job["argv"]), env, folder.path)
 
     def _failure(self) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@
 ``params.json``       values of the point and of the definition
 ``log``               standard output and error of the payload, head and tail
 ``cancel``            the wish that the payload be ended; written by the provider
+``reports.jsonl``     what the payload says on its way, a JSON object a line
 ``result.json``       values and files
 ``DONE.json``         the end, written last
 ====================  =================================================================================================
@@ -27,6 +28,7 @@ from typing import Any
 __all__ = [
     "FULL",
     "PROTOCOL",
+    "REPORTS",
     "Folder",
     "OutputError",
     "describe_file",
@@ -37,6 +39,7 @@ __all__ = [
 ]
 
 PROTOCOL = 1
+REPORTS = "reports.jsonl"
 #: Error numbers of a full disk.
 FULL = (errno.ENOSPC, errno.EDQUOT)
 

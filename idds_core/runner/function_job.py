@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from idds_core.runner.context import Context, File, Infeasible
+from idds_core.runner.channel import Channel
+from idds_core.runner.context import Context, File, Infeasible, Pruned
 from idds_core.runner.failures import FATAL, INFRA, USER, failure
 from idds_core.runner.folder import FULL, OutputError, describe_file
 from idds_core.runner.frames import dumps
@@ -30,11 +31,16 @@ class ImportFailedError(Exception):
 class Functions:
     """Functions by reference. One bundle at a time: modules of another one are forgotten before it is used.
 
-    `complain` takes tracebacks, for the log of the job. `cold`: the last one had to be imported.
+    `complain` takes tracebacks, for the log of the job. `tell` takes what a job says on its way. `asked`: key -> why
+    that job is to end. `cold`: the last one had to be imported.
     """
 
-    def __init__(self, complain: Callable[[str], None]) -> None:
+    def __init__(
+        self, complain: Callable[[str], None], tell: Callable[[dict[str, Any]], None] = lambda _: None
+    ) -> None:
         self.complain = complain
+        self.tell = tell
+        self.asked: dict[str, str] = {}
         self.bundle: str | None = None
         self.cold = False
         self._known: dict[str, Callable[..., Any]] = {}
@@ -158,7 +164,7 @@ def _raised(error: BaseException, bundle: str) -> dict[str, Any]:
     return found
 
 
-def _call(function: Callable[..., Any], job: Mapping[str, Any]) -> Any:
+def _call(functions: Functions, function: Callable[..., Any], job: Mapping[str, Any]) -> Any:
     arguments = {name: _decoded(value) for name, value in job["arguments"].items()}
     folder = job["folder"]
     if job["context"] or job.get("own_folder"):
@@ -166,7 +172,13 @@ def _call(function: Callable[..., Any], job: Mapping[str, Any]) -> Any:
         os.chdir(folder)
     if not job["context"]:
         return function(**arguments)
-    return function(ctx=Context(Path(folder), job["seed"], job["parameters"]), **arguments)
+    checkpoint = job.get("checkpoint")
+    channel = Channel(job["key"], functions.tell, functions.asked)
+    ctx = Context(Path(folder), job["seed"], job["parameters"], Path(checkpoint) if checkpoint else None, channel)
+    try:
+        return function(ctx=ctx, **arguments)
+    finally:
+        channel.close()
 
 
 def answer_of(functions: Functions, job: Mapping[str, Any], is_child: Callable[[], bool]) -> str:
@@ -179,13 +191,15 @@ def answer_of(functions: Functions, job: Mapping[str, Any], is_child: Callable[[
     except ImportFailedError as error:
         return _failed(job, failure(FATAL, "E-JOB-IMPORT", str(error), str(error)))
     try:
-        returned = _call(function, job)
+        returned = _call(functions, function, job)
     except BaseException as error:  # noqa: BLE001 -- what a function raises is its answer
         if is_child():
             code = error.code if isinstance(error, SystemExit) else 1
             os._exit(code if isinstance(code, int) else 0 if code is None else 1)
         if isinstance(error, Infeasible):
             return _failed(job, failure(USER, "E-JOB-INFEASIBLE", str(error), str(error)), "infeasible")
+        if isinstance(error, Pruned):
+            return _failed(job, failure(USER, "E-JOB-PRUNED", str(error), str(error)), "pruned")
         functions.complain(traceback.format_exc())
         return _failed(job, _raised(error, job["bundle"]))
     if is_child():

@@ -3,10 +3,11 @@
 It is started with three descriptors:
 
 - ``DATA``: a socket. In come frames with a list of jobs, out go frames with a dictionary: ``{"hello": pid}``, the end
-  of a job, or ``{"returned": [keys]}`` with the jobs of a batch that were handed back unstarted. ``"retiring": true``
-  says that the worker ends after this frame, because the job left processes behind; ``"cold": true`` that the time
-  includes an import.
-- ``CONTROL``: a socket. A byte asks for the jobs that have not begun.
+  of a job, ``{"key": ..., "heard": {...}}`` with what the job says on its way, or ``{"returned": [keys]}`` with jobs
+  of a batch that go back unstarted. ``"retiring": true`` says that the worker ends after this frame, because
+  the job left processes behind; ``"cold": true`` that the time includes an import.
+- ``CONTROL``: a socket. A byte ``r`` asks for the jobs that have not begun; ``p``, a length and as many bytes (a key,
+  a newline, a reason) ask a job to end at its next report.
 - ``LIFE``: a pipe that nobody writes to. When its other end closes the engine is dead.
 """
 
@@ -150,7 +151,7 @@ class Worker:
         self.pid = os.getpid()
         self.home = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.scratch = Scratch()
-        self.functions = Functions(self.scratch.write)
+        self.functions = Functions(self.scratch.write, self._tell)
         self.jobs: deque[dict[str, Any]] = deque()
         self._data = socket.socket(fileno=DATA)
         self._control = socket.socket(fileno=CONTROL)
@@ -192,10 +193,14 @@ class Worker:
         with self._sending:
             self._data.sendall(frame)
 
+    def _tell(self, what: dict[str, Any]) -> None:
+        self._send(pack(dumps(what)))
+
     def _do(self, job: dict[str, Any]) -> None:
         begin, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF)
         text = answer_of(self.functions, job, self._is_child)
         wall, after = time.monotonic() - begin, resource.getrusage(resource.RUSAGE_SELF)
+        self.functions.asked.pop(job["key"], None)
         self.scratch.settle(job)
         os.fchdir(self.home)
         cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
@@ -218,7 +223,10 @@ class Worker:
     def watch(self) -> None:
         """A thread: hand back on request the jobs that have not begun; end everything when the engine is gone."""
         try:
-            while self._control.recv(1):
+            while wish := self._control.recv(1):
+                if wish == b"p":
+                    self._ask_to_end()
+                    continue
                 with self._reading:
                     try:
                         while data := self._data.recv(1 << 18, socket.MSG_DONTWAIT):
@@ -230,6 +238,11 @@ class Worker:
         except OSError:
             pass
         _end_all()
+
+    def _ask_to_end(self) -> None:
+        data = self._control.recv(self._control.recv(1)[0], socket.MSG_WAITALL)
+        key, _, reason = data.decode("utf-8", "replace").partition("\n")
+        self.functions.asked[key] = reason
 
     def _hand_back(self) -> None:
         keys = []

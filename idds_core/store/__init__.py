@@ -1,6 +1,8 @@
 """The only truth: one schema, one door for each move."""
 
+from idds_core.store.filesystem import is_network, kind_of
 from idds_core.store.iterations import Decision
+from idds_core.store.lease import HeartbeatLock
 from idds_core.store.maintenance import back_up, check_file, restore
 from idds_core.store.records import (
     Attempt,
@@ -10,7 +12,9 @@ from idds_core.store.records import (
     Iteration,
     Job,
     LoopRecord,
+    Message,
     Outcome,
+    Progress,
     ResultFile,
     WorkflowRecord,
     place_of,
@@ -25,16 +29,21 @@ __all__ = [
     "Decision",
     "EventRecord",
     "Freed",
+    "HeartbeatLock",
     "Iteration",
     "Job",
     "LoopRecord",
+    "Message",
     "Outcome",
     "OwnerLock",
+    "Progress",
     "ResultFile",
     "Store",
     "WorkflowRecord",
     "back_up",
     "check_file",
+    "is_network",
+    "kind_of",
     "open_store",
     "place_of",
     "restore",

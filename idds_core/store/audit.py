@@ -57,6 +57,8 @@ INVARIANTS: dict[str, str] = {
         SELECT id, state FROM point WHERE (state = 'MEASURED') <> (observation IS NOT NULL)""",
     "a FAILED point says its class": """
         SELECT id, state FROM point WHERE (state = 'FAILED') <> (failure_class IS NOT NULL)""",
+    "a last report belongs to a PRUNED point": """
+        SELECT id, state FROM point WHERE last_report IS NOT NULL AND state <> 'PRUNED'""",
     "no live child is under a terminal loop": f"""
         SELECT p.id, p.state FROM point p JOIN loop l ON l.id = p.loop_id
         WHERE l.state IN {_terminal("loop")} AND p.state = 'open'""",
@@ -184,6 +186,7 @@ class Audit:
             "MEASURED": "SELECT count(*) FROM point WHERE loop_id = :loop AND state = 'MEASURED'",
             "FAILED": "SELECT count(*) FROM point WHERE loop_id = :loop AND state = 'FAILED'",
             "INFEASIBLE": "SELECT count(*) FROM point WHERE loop_id = :loop AND state = 'INFEASIBLE'",
+            "PRUNED": "SELECT count(*) FROM point WHERE loop_id = :loop AND state = 'PRUNED'",
             "DROPPED": "SELECT count(*) FROM point WHERE loop_id = :loop AND state = 'DROPPED'",
         }
         with self._db.reading() as connection:
@@ -237,8 +240,15 @@ def _legal_moves(connection: sa.Connection) -> list[str]:
     return wrong[:20]
 
 
+def _finite_reports(connection: sa.Connection) -> list[str]:
+    c = tables.report.c
+    rows = connection.execute(sa.select(c.job_id, c.step, c.value))
+    return [f"job {job}, step {step}" for job, step, value in rows if not math.isfinite(value)]
+
+
 _CHECKS: dict[str, Callable[[sa.Connection], list[str]]] = {
     "every observation is finite": _finite_observations,
+    "every report is finite": _finite_reports,
     "every point has its own digest": _own_digest,
     "events make unbroken chains of legal moves": _legal_moves,
 }

@@ -69,10 +69,12 @@ class Database:
     mode : "write" for the engine and for commands, "read" for looking (never blocks the engine).
     clock : seconds since the epoch; injected.
     durability : "full" fsyncs every commit, "normal" may lose the last ones on power loss.
+    journal : "wal", or "delete" (a rollback journal) where several machines see the file.
 
     Attributes
     ----------
     commits : durable commits made so far.
+    fence : where several machines see the file: the token of the engine that may write; None guards nothing.
     generation : changes whenever this connection may have changed a loop or workflow; what was read before is stale.
     touched : points of many jobs at which something has ended since somebody looked; a hint, lost with the process.
 
@@ -84,6 +86,7 @@ class Database:
         mode: Literal["write", "read"] = "write",
         clock: Callable[[], float] = time.time,
         durability: Literal["full", "normal"] = "full",
+        journal: Literal["wal", "delete"] = "wal",
     ) -> None:
         self.path = path
         self.mode = mode
@@ -91,7 +94,9 @@ class Database:
         self.commits = 0
         self.generation = 0
         self.touched: set[int] = set()
+        self.fence: str | None = None
         self._durability = durability
+        self.journal = journal
         self._engine = self._make_engine()
         self._connection: sa.Connection | None = None
         self._deltas: Counter[tuple[int, str]] = Counter()
@@ -111,8 +116,10 @@ class Database:
             if read:
                 cursor.execute("PRAGMA query_only=ON")
             else:
-                cursor.execute("PRAGMA journal_mode=WAL")
-                cursor.execute(f"PRAGMA synchronous={self._durability.upper()}")
+                cursor.execute(f"PRAGMA journal_mode={self.journal.upper()}")
+                # EXTRA: the end of a transaction is the removal of a file, which must be durable as well
+                level = "EXTRA" if (self._durability, self.journal) == ("full", "delete") else self._durability.upper()
+                cursor.execute(f"PRAGMA synchronous={level}")
             cursor.close()
 
         def begin(connection: sa.Connection) -> None:
@@ -185,6 +192,7 @@ class Database:
         before = raw.total_changes
         try:
             with connection.begin():
+                self._check_fence(connection)
                 yield connection
                 rows = [{"loop_id": i, "name": n, "delta": d} for (i, n), d in self._deltas.items() if d]
                 if rows:
@@ -195,6 +203,19 @@ class Database:
         finally:
             self._deltas.clear()
         self.commits += raw.total_changes > before
+
+    def _check_fence(self, connection: sa.Connection) -> None:
+        if self.fence is None:
+            return
+        owner = connection.exec_driver_sql("SELECT value FROM meta WHERE key = 'owner'").scalar()
+        if owner != self.fence:
+            raise StoreError.of(
+                "E-ENGINE-003",
+                "another engine has taken over this folder",
+                "our heartbeat had stopped for too long",
+                str(self.path),
+                "Nothing is lost: it goes on there; see 'attach'.",
+            )
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:

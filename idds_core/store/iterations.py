@@ -47,7 +47,9 @@ _SINCE = (
     .where(_OF_LOOP, tables.iteration.c.number > sa.bindparam("after"))
     .order_by(tables.iteration.c.number)
 )
-_POINT_COLUMNS = ("number", "iteration", "parameters", "state", "observation", "failure_class", "ingest_no")
+_POINT_COLUMNS = (
+    "number", "iteration", "parameters", "state", "observation", "failure_class", "ingest_no", "last_report",
+)  # fmt: skip
 _POINTS = (
     sa.select(*[tables.point.c[name] for name in _POINT_COLUMNS])
     .where(tables.point.c.loop_id == sa.bindparam("loop"), tables.point.c.number > sa.bindparam("after"))
@@ -182,6 +184,7 @@ class Iterations:
                 _observation(loads(r[4]), seal) if r[4] else None,
                 r[5],
                 r[6],
+                tuple(loads(r[7])) if r[7] else None,
             )
             for r in rows
         )

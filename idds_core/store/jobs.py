@@ -227,10 +227,13 @@ class Jobs:
                     "reason": o.reason,
                     "observation": o.observation,
                     "failure_class": str(o.failure.class_) if o.failure else None,
+                    "last_report": o.last_report,
                 }
                 for o in group
             ]
-            columns = ("observation", "failure_class")
+            columns: tuple[str, ...] = ("observation", "failure_class")
+            if key == PointState.PRUNED:
+                columns = (*columns, "last_report")
             moved = set(self._db.move("point", rows, PointState.OPEN, key, actor=actor, columns=columns))
             for loop_id, count in _counts(o.claim.loop_id for o in group if o.claim.point_id in moved):
                 self._db.count(loop_id, key, count)
@@ -305,6 +308,19 @@ class Jobs:
         )
         with self._db.reading() as connection:
             return int(connection.execute(query).scalar() or 0)
+
+    def last_done(self, loop_id: int, limit: int) -> list[tuple[str, str]]:
+        """(path of the attempt, step) of the jobs of a loop that were done last."""
+        a, j = tables.attempt.c, tables.job.c
+        query = (
+            sa.select(a.path, j.step)
+            .join(tables.job, j.id == a.job_id)
+            .where(a.loop_id == loop_id, a.state == AttemptState.SUCCEEDED)
+            .order_by(a.ended.desc())
+            .limit(limit)
+        )
+        with self._db.reading() as connection:
+            return [(path, step) for path, step in connection.execute(query)]
 
     def next_ready_at(self, loops: Collection[int]) -> float | None:
         """The earliest time at which a ready job of these loops may start."""

@@ -86,7 +86,7 @@ _OWN = sa.select(_L.name, _L.workflow_id, _L.wish).where(_L.id == sa.bindparam("
 def will_end(db: Database, outcomes: Sequence[Outcome]) -> None:
     """These outcomes end their points as soon as nothing of them runs any more; the first one counts."""
     for o in outcomes:
-        how = {"state": str(o.point_state), "reason": o.reason, "failure_class": None}
+        how = {"state": str(o.point_state), "reason": o.reason, "failure_class": None, "last_report": o.last_report}
         db.run(_WILL_END, {"point": o.claim.point_id, "how": strict_json(how)})
 
 
@@ -206,7 +206,10 @@ class Points:
             "failure_class": how.get("failure_class"),
             "observation": _NOTHING if how["state"] == PointState.MEASURED else None,
         }
-        columns = ("observation", "failure_class")
+        columns: tuple[str, ...] = ("observation", "failure_class")
+        if how.get("last_report"):
+            row["last_report"] = how["last_report"]
+            columns = (*columns, "last_report")
         moved = self._db.move("point", [row], PointState.OPEN, how["state"], actor=actor, columns=columns)
         if moved:
             self._db.count(loop_id, how["state"], 1)

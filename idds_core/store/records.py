@@ -18,8 +18,10 @@ __all__ = [
     "Iteration",
     "Job",
     "LoopRecord",
+    "Message",
     "Outcome",
     "OuterPoint",
+    "Progress",
     "ResultFile",
     "WorkflowRecord",
     "place_of",
@@ -185,6 +187,7 @@ class Outcome:
     observation : JSON text, when the point is MEASURED.
     cores : how many cores the attempt had; its core hours are its wall time times them.
     was : the state that the attempt is in now: submitted, unless the provider never took it.
+    last_report : JSON text of (step, value), when the point is PRUNED.
     counts : whether the failure counts against the cap of its class (an engine's own restart does not).
 
     """
@@ -203,6 +206,34 @@ class Outcome:
     counts: bool = True
     cores: int = 1
     was: AttemptState = AttemptState.SUBMITTED
+    last_report: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an attempt is, by its own word."""
+
+    attempt_id: int
+    path: str
+    fraction: float
+    text: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message to the outside that has not arrived.
+
+    target : who gets it: a reference or a fingerprint, never a secret.
+    """
+
+    id: int
+    target: str
+    kind: str
+    title: str
+    body: str
+    tries: int
+    created: float
 
 
 @dataclass(frozen=True, slots=True)

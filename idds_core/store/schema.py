@@ -96,6 +96,7 @@ def migrate(path: Path, database: Database) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["path"] = path
+    config.attributes["journal"] = database.journal
     try:
         command.upgrade(config, "head")
     except CommandError as error:

@@ -10,13 +10,17 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
+import sqlalchemy as sa
+
 from idds_core.errors import StoreError
-from idds_core.store import schema
+from idds_core.store import schema, tables
 from idds_core.store.audit import Audit
 from idds_core.store.database import Database
 from idds_core.store.iterations import Iterations
 from idds_core.store.jobs import Jobs
+from idds_core.store.outbox import Outbox
 from idds_core.store.points import Points
+from idds_core.store.reports import Reports
 from idds_core.store.retention import Retention
 from idds_core.store.steady import Steady
 from idds_core.store.usage import StepUsage, usage_by_step
@@ -24,7 +28,7 @@ from idds_core.store.workflows import Workflows
 
 __all__ = ["OwnerLock", "Store", "open_store", "upgrade_store"]
 
-HEAD = "0002"
+HEAD = "0003"
 
 
 class Store:
@@ -32,21 +36,29 @@ class Store:
 
     Attributes
     ----------
-    workflows, iterations, points, jobs, steady, audit, retention : the parts.
+    workflows, iterations, points, jobs, steady, audit, retention, reports, outbox : the parts.
     id : random, made once; part of every key, so that nothing of another store is ever touched.
 
     """
 
     def __init__(self, database: Database) -> None:
         self._db = database
-        self.workflows = Workflows(database)
+        self.outbox = Outbox(database)
+        self.workflows = Workflows(database, self.outbox.announce)
         self.iterations = Iterations(database)
         self.points = Points(database)
         self.jobs = Jobs(database)
         self.steady = Steady(database)
         self.audit = Audit(database)
         self.retention = Retention(database)
+        self.reports = Reports(database)
         self.id = self.workflows.meta("store_id") or ""
+
+    def own(self, token: str) -> None:
+        """From now on only who has this token may write, with this store; others fail at their next transaction."""
+        with self._db.transaction() as connection:
+            connection.execute(sa.insert(tables.meta).prefix_with("OR REPLACE"), {"key": "owner", "value": token})
+        self._db.fence = token
 
     def now(self) -> float:
         """Seconds since the epoch, by the injected clock."""
@@ -98,6 +110,7 @@ def open_store(
     mode: Literal["write", "read"] = "write",
     clock: Callable[[], float] = time.time,
     durability: Literal["full", "normal"] = "full",
+    journal: Literal["wal", "delete"] = "wal",
 ) -> Store:
     """Open a store; it is made first when there is none and it is opened for writing.
 
@@ -109,7 +122,7 @@ def open_store(
     """
     if mode == "read" and not path.exists():
         raise _none_here(path, "no such file")
-    database = Database(path, mode, clock, durability)
+    database = Database(path, mode, clock, durability, journal)
     try:
         revision = schema.revision_of(database)
         if revision is not None:
@@ -119,7 +132,7 @@ def open_store(
         else:
             database.close()
             schema.migrate(path, database)
-            database = Database(path, mode, clock, durability)
+            database = Database(path, mode, clock, durability, journal)
         store = Store(database)
         if not store.id and mode == "write":  # new, or whoever made it died before the last line
             schema.identify(database)

@@ -16,7 +16,10 @@ __all__ = [
     "loop",
     "meta",
     "metadata",
+    "outbox",
     "point",
+    "progress",
+    "report",
     "result",
     "workflow",
 ]
@@ -120,6 +123,7 @@ point = sa.Table(
     sa.Column("failure_class", sa.Text),
     sa.Column("retry_of", sa.ForeignKey("point.id")),
     sa.Column("ingest_no", sa.Integer),
+    sa.Column("last_report", sa.Text),
     *_state(),
     sa.Column("wide", sa.Integer, nullable=False, server_default="0"),
     sa.Column("ending", sa.Text),
@@ -207,6 +211,43 @@ late_result = sa.Table(
     sa.Column("report", sa.Text, nullable=False),
     sa.Column("at", sa.Float, nullable=False),
 )
+
+# What jobs said on their way. The first value of a step counts: an attempt that repeats steps changes nothing.
+report = sa.Table(
+    "report",
+    metadata,
+    sa.Column("job_id", sa.ForeignKey("job.id"), primary_key=True, autoincrement=False),
+    sa.Column("step", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("value", sa.Float, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+)
+progress = sa.Table(
+    "progress",
+    metadata,
+    sa.Column("attempt_id", sa.ForeignKey("attempt.id"), primary_key=True, autoincrement=False),
+    sa.Column("fraction", sa.Float, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+)
+
+# Messages to the outside, written with what makes them true; `target` names who gets it, without any secret.
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    _id(),
+    sa.Column("target", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("created", sa.Float, nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("not_before", sa.Float, nullable=False, server_default="0"),
+    sa.Column("done", sa.Float),
+    sa.Column("answer", sa.Text),
+    sa.UniqueConstraint("target", "subject"),
+)
+sa.Index("ix_outbox_open", outbox.c.id, sqlite_where=outbox.c.done.is_(None), postgresql_where=outbox.c.done.is_(None))
 
 event = sa.Table(
     "event",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -51,8 +51,9 @@ _OPEN_COMMANDS = (
 class Workflows:
     """The store's part for workflows, loops and the wishes of people."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, announce: Callable[[str, int, str, str], None] = lambda *_: None) -> None:
         self._db = database
+        self._announce = announce
 
     # ------------------------------------------------------------------ workflows
     def add(self, definition: Definition, bundle: str, seed: int, revision: int = 1) -> WorkflowRecord:
@@ -99,7 +100,11 @@ class Workflows:
         self._leave("workflow", workflow_id, self.by_id(workflow_id).state, state, reason, actor)
 
     def _leave(self, entity: str, id_: int, old: str, new: str, reason: str, actor: str) -> bool:
-        return bool(self._db.move(entity, [{"id": id_, "reason": reason}], old, new, actor=actor))
+        with self._db.transaction():
+            moved = bool(self._db.move(entity, [{"id": id_, "reason": reason}], old, new, actor=actor))
+            if moved and actor != "user":  # who did it knows
+                self._announce(entity, id_, new, reason)
+        return moved
 
     # ------------------------------------------------------------------ loops
     def loops(self, workflow_id: int | None = None) -> list[LoopRecord]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from idds_learners.conditions import BoundaryConverged, CoreHours, MaxIterations, MaxPoints, Wall
 from idds_learners.follow import Follow, When
 from idds_learners.level_set import LevelSet
+from idds_learners.pruning import MedianRule
 from idds_learners.sweep import Sobol
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "LevelSet",
     "MaxIterations",
     "MaxPoints",
+    "MedianRule",
     "Sobol",
     "Wall",
     "When",

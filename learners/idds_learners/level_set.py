@@ -173,7 +173,9 @@ class LevelSet(Mapped):
         keys = taken(history) | {key_of(p, names) for p in new}
         free = np.array([k not in keys for k in cloud.keys], dtype=bool)
         ahead = history.space.to_unit(list(new))
-        blind = [p for p in history.points if p.state in (PointState.OPEN, PointState.INFEASIBLE)]
+        # what was looked at without a value: near it there is less to learn
+        silent = (PointState.OPEN, PointState.INFEASIBLE, PointState.PRUNED)
+        blind = [p for p in history.points if p.state in silent]
         explore = self._exploring(len(history.points) + len(new), n)
         chosen = pick(fields, cloud.unit, free, np.vstack([history.unit(blind), ahead]), n - explore,
                       history.rng("acquisition"))  # fmt: skip

@@ -236,7 +236,8 @@ def diagnose(history: History, maps: Maps, cloud: Cloud, fields: Mapping[str, Fi
             "excluded_share": _rounded(np.mean(ndtr(z if scale.below else -z))),
             "band_volume": _rounded(np.mean(f.a < 1.0)),
         }
-    looked = [p for p in history.points if p.state in (PointState.MEASURED, PointState.INFEASIBLE)]
+    ends = (PointState.MEASURED, PointState.INFEASIBLE, PointState.PRUNED)
+    looked = [p for p in history.points if p.state in ends]
     radius, volume = coverage(cloud.unit, history.unit(looked))
     return {
         "n_measured": len(history.measured),

@@ -279,3 +279,15 @@ def test_integers_stay_integers() -> None:
     learner = LevelSet("f", level=STAIRS.level, transform="none")
     history = list(play(learner, STAIRS.space, STAIRS.observe))[-1]
     assert all(isinstance(p.parameters["n"], int) for p in history.points)
+
+
+@pytest.mark.parametrize("state", [PointState.PRUNED, PointState.INFEASIBLE])
+def test_near_a_point_that_gave_no_value_it_looks_elsewhere(state: PointState) -> None:
+    history = circle()[-1]
+    learner = LevelSet(["f"], level=CIRCLE.level, transform="none", maximin=0.0)
+    wanted = learner.ask(history, 1).points[0]
+    silent = dataclasses.replace(history.points[-1], number=len(history.points) + 1, parameters=wanted, state=state,
+                                 observation=None)  # fmt: skip
+    after = learner.ask(dataclasses.replace(history, points=(*history.points, silent)), 1).points[0]
+    a, b = history.space.to_unit([wanted, after])
+    assert float(np.abs(a - b).max()) > 0.02

@@ -19,9 +19,9 @@ __all__ = ["app"]
 app = typer.Typer(
     name="idds-core",
     help="Active-learning scans: run, watch and use them.",
-    epilog="Exit codes: 0 converged or fine, 2 budget spent, 3 failed or not concluded, 4 bad input. Objects are "
-    "addressed by path, for example monohbb/it/5/p/42/generate/job/0/a/1. --traceback (or IDDS_TRACEBACK=1) shows "
-    "where an error comes from.",
+    epilog="Exit codes: 0 converged or fine, 2 budget spent, 3 failed or not concluded, 4 bad input, 5 handed over "
+    "(the same command goes on). Objects are addressed by path, for example monohbb/it/5/p/42/generate/job/0/a/1. "
+    "--traceback (or IDDS_TRACEBACK=1) shows where an error comes from.",
     add_completion=False,
     rich_markup_mode=None,  # rich costs 60 ms to import
     pretty_exceptions_enable=False,
@@ -59,11 +59,47 @@ def run(
     config: Annotated[Path | None, typer.Option("--config", metavar="FILE.toml", help="Settings.")] = None,
     as_json: _Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Only the end.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="In the background; 'attach' shows it.")] = False,
+    max_wall: Annotated[
+        str | None, typer.Option("--max-wall", metavar="TIME", help="Hand over before it is over: 2h. Exit code 5.")
+    ] = None,
+    margin: Annotated[
+        str | None,
+        typer.Option("--margin", metavar="TIME", help="Start nothing new so long before --max-wall is over."),
+    ] = None,
+    database: Annotated[
+        Path | None, typer.Option("--database", metavar="FILE", help="The store. Default: idds.db in the work folder.")
+    ] = None,
+    notify: Annotated[
+        list[str] | None, typer.Option("--notify", metavar="URL", help="Whom to tell: apprise, env:NAME, file:PATH.")
+    ] = None,
 ) -> int:
-    """Run a scan until it concludes; the same command goes on after a stop."""
+    """Run a scan until it concludes; the same command goes on after a stop.
+
+    Example: idds-core run scan.py --max-wall 2h --detach
+    """
     from idds_agents.cli import run as verb
 
-    return verb.run(verb.Options(file, workdir, given or (), seed, fresh, slots, config, as_json, quiet))
+    return verb.run(verb.Options(
+        file, workdir, given or (), seed, fresh, slots, config, as_json, quiet, detach, max_wall, margin, notify or (),
+        database,
+    ))  # fmt: skip
+
+
+@app.command()
+def attach(
+    workdir: Annotated[
+        Path | None, typer.Argument(metavar="[WORKDIR]", help="Default: here, or the only *-run folder.")
+    ] = None,
+    as_json: _Json = False,
+) -> int:
+    """Show a run of another process as it goes on; Ctrl-C leaves the view, not the run.
+
+    Example: idds-core attach monohbb-run
+    """
+    from idds_agents.cli import detach as verb
+
+    return verb.attach(workdir, as_json=as_json)
 
 
 @app.command()

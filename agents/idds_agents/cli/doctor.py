@@ -23,10 +23,8 @@ from idds_core.errors import IddsError
 from idds_core.settings import read_settings, strange_variables
 from idds_core.states import TERMINAL
 
-__all__ = ["Finding", "doctor", "file_system"]
+__all__ = ["Finding", "doctor"]
 
-_NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "gpfs", "beegfs", "ceph", "afs", "glusterfs",
-    "fuse.sshfs", "fuse.glusterfs", "fuse.cvmfs", "9p", "virtiofs", "panfs", "orangefs"})  # fmt: skip
 _SQLITE = (3, 35, 0)  # UPDATE ... RETURNING
 _PYTHON = (3, 11)
 _SLOW_FSYNC_MS, _SYNCS = 20.0, 20
@@ -156,31 +154,10 @@ def _disk(workspace: Workspace) -> Iterator[Finding]:
     yield _judge("free disk", f"{free / 1e9:.1f} GB", fine=free >= 10 * least, level=level, fix=fix)
 
 
-def file_system(folder: Path, mounts: str) -> str:
-    r"""Type of the file system of a folder, from the text of ``/proc/mounts``.
-
-    >>> file_system(Path("/home/a/run"), "disk / ext4 rw 0 0\nserver:/home /home nfs4 rw 0 0\n")
-    'nfs4'
-    """
-    best, kind = "", "unknown"
-    for line in mounts.splitlines():
-        fields = line.split()
-        if len(fields) < 3:
-            continue
-        place = fields[1].replace("\\040", " ")
-        inside = folder == Path(place) or Path(place) in folder.parents
-        if inside and len(place) >= len(best):
-            best, kind = place, fields[2]
-    return kind
-
-
 def _network(workspace: Workspace) -> Iterator[Finding]:
-    try:
-        kind = file_system(_existing(workspace).resolve(), Path("/proc/mounts").read_text(encoding="utf-8"))
-    except OSError:
-        kind = "unknown"
-    yield _judge("file system", kind, fine=kind not in _NETWORK, level="warning",
-                 fix="SQLite's log does not work over a network; give a --workdir on a local disk.")  # fmt: skip
+    yield _judge("file system", workspace.file_system or "unknown", fine=not workspace.on_network, level="warning",
+                 fix="Several machines see it: slower, and as safe as its server; --database FILE may be on a local "
+                 "disk.")  # fmt: skip
 
 
 def _store(workspace: Workspace) -> Iterator[Finding]:
@@ -259,7 +236,7 @@ def _journal(workspace: Workspace) -> Iterator[Finding]:
             connection.close()
     except sqlite3.Error as error:
         mode = str(error)
-    yield _judge("journal", mode, fine=mode == "wal", level="warning",
+    yield _judge("journal", mode, fine=mode == workspace.journal, level="warning",
                  fix="Readers and the engine wait for each other; use a local disk.")  # fmt: skip
 
 

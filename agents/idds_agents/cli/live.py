@@ -13,7 +13,7 @@ from rich.text import Text
 
 from idds_agents.catalog import LoopPlan
 from idds_agents.cli.lines import figures
-from idds_agents.cli.text import clean, counts, duration
+from idds_agents.cli.text import clean, counts, duration, percent
 from idds_agents.cli.watching import Snapshot
 from idds_agents.report.reading import LoopView
 from idds_core.errors import IddsError
@@ -26,6 +26,7 @@ __all__ = ["LiveDisplay"]
 
 _NODES = 73  # of the map's grid: finer than a terminal shows
 _ROWS_OF_TABLE = 10
+_MOST_BARS, _BAR = 4, 20
 _LEAST_WIDTH, _LEAST_HEIGHT, _MOST_WIDTH, _MOST_HEIGHT = 16, 6, 64, 26
 
 
@@ -66,7 +67,7 @@ class LiveDisplay:
     def show(self, snapshot: Snapshot) -> None:
         """See :class:`~idds_agents.cli.watching.Display`."""
         parts: list[RenderableType] = [self._table(snapshot)]
-        picture = self._picture()
+        picture = self._picture(len(snapshot.progress[:_MOST_BARS]))
         if picture is not None:
             parts.append(picture)
         self._live.update(Group(*parts), refresh=True)
@@ -101,10 +102,10 @@ class LiveDisplay:
         if snapshot.failed:
             last = snapshot.failed[-1]
             rows.append(("last failure", Text(clean(f"{last.failure_code} {last.reason} ({last.path})"))))
-        return rows
+        return rows + [(_short(p.path), _bar(p.fraction, p.text)) for p in snapshot.progress[:_MOST_BARS]]
 
     # ------------------------------------------------------------------ the map
-    def _picture(self) -> RenderableType | None:
+    def _picture(self, bars: int) -> RenderableType | None:
         if self._map is None or self._plan is None:
             return Text(clean(self._map_note)) if self._map_note else None
         from idds_agents.report.terminal import draw_map
@@ -112,7 +113,7 @@ class LiveDisplay:
         surface, points, iteration = self._map
         size = self._console.size
         width = min(size.width - 4, _MOST_WIDTH)
-        height = min(size.height - _ROWS_OF_TABLE - 5, _MOST_HEIGHT, width // 2)
+        height = min(size.height - _ROWS_OF_TABLE - bars - 5, _MOST_HEIGHT, width // 2)
         if width < _LEAST_WIDTH or height < _LEAST_HEIGHT:
             return None
         target, (x, y) = surface.targets[0], surface.axes
@@ -120,11 +121,26 @@ class LiveDisplay:
         return Padding(Group(head, draw_map(surface, target, points, width, height), _key()), (1, 0, 0, 2))
 
 
+def _short(path: str) -> str:
+    """``p/12 train`` of an attempt's path."""
+    words = path.split("/")
+    return f"p/{words[words.index('p') + 1]} {words[words.index('p') + 2]}" if "p" in words[:-2] else path
+
+
+def _bar(fraction: float, text: str) -> Text:
+    full = int(_BAR * fraction)
+    return Text.assemble(
+        ("\N{BOX DRAWINGS HEAVY HORIZONTAL}" * full, "bold"),
+        ("\N{BOX DRAWINGS LIGHT HORIZONTAL}" * (_BAR - full), "dim"),
+        " ", clean(percent(fraction, text)),
+    )  # fmt: skip
+
+
 def _key() -> Text:
     """What the colours and marks mean."""
     return Text.assemble(
         ("\N{FULL BLOCK}", "#1a5f9e"), " excluded  ", ("\N{FULL BLOCK}", "#e09840"), " not  ",
         ("\N{FULL BLOCK}", "#707076"), " not allowed  \N{BULLET} measured  \N{MULTIPLICATION SIGN} failed  "
-        "\N{WHITE BULLET} infeasible",
+        "\N{WHITE BULLET} infeasible  \N{WHITE DOWN-POINTING SMALL TRIANGLE} pruned",
         no_wrap=True, overflow="crop",
     )  # fmt: skip

@@ -7,10 +7,12 @@ from collections.abc import Iterable
 
 from idds_core.errors import IddsError
 
-__all__ = ["BAD_INPUT", "FINE", "NOT_CONCLUDED", "InputError", "did_you_mean"]
+__all__ = ["BAD_INPUT", "FINE", "HANDED_OVER", "NOT_CONCLUDED", "InputError", "did_you_mean"]
 
 #: 2 is "budget spent"; only the end of a loop gives it.
 FINE, NOT_CONCLUDED, BAD_INPUT = 0, 3, 4
+#: The engine handed over before a limit of time, or when it was told to end: the same command goes on.
+HANDED_OVER = 5
 
 
 class InputError(IddsError):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from idds_agents.cli.problems import InputError
+from idds_agents.cli.problems import HANDED_OVER, InputError
 from idds_agents.cli.text import hush, print_json, reader_is_gone, say, warn
 from idds_agents.cli.watching import Display, Watcher
 from idds_agents.engine import Engine, exit_code, running
@@ -21,11 +21,12 @@ from idds_agents.workspace import Workspace
 from idds_core.definition import Definition
 from idds_core.errors import IddsError, Problem
 from idds_core.loading import load, source_folder
+from idds_core.model import parse_seconds
 from idds_core.settings import Settings, read_settings
 from idds_core.states import TERMINAL, LoopState
 from idds_core.store import LoopRecord, Store
 
-__all__ = ["Options", "run"]
+__all__ = ["Options", "make_display", "run", "summary"]
 
 
 @dataclass(frozen=True)
@@ -41,15 +42,27 @@ class Options:
     config: Path | None = None
     json: bool = False
     quiet: bool = False
+    detach: bool = False
+    max_wall: str | None = None
+    margin: str | None = None
+    notify: Sequence[str] = ()
+    database: Path | None = None
 
 
 def run(options: Options) -> int:
     """Run a scan file until its loop has concluded, and say how it ended; returns the exit code."""
     settings = _settings(options)
+    limit = _limit(options)
     definition = load(options.file, _assignments(options.given))
     workspace = Workspace(options.workdir or Path(f"{definition.name}-run"), settings)
-    with _ended_by_signals() as signals:
-        concluded = _turn(workspace, definition, options, signals)
+    for line in workspace.warnings():
+        warn(line)
+    if options.detach:
+        from idds_agents.cli.detach import detach
+
+        return detach(workspace, options)
+    with _ended_by_signals(settings.hand_over_seconds) as signals:
+        concluded = _turn(workspace, definition, options, signals, limit)
     store = workspace.look()
     try:
         loop = store.workflows.loops(_newest(store, definition.name))[0]
@@ -62,8 +75,10 @@ def run(options: Options) -> int:
             _leave_report(each, store, workspace.folder / each.path, again=concluded)
         try:
             for each in inside:
-                _tell_loop(each, each.path, options)
-            _tell(view, workspace, options, [each.record for each in inside])
+                out = warn if options.json else say
+                out(summary(each, workspace.folder / each.path))
+            held = [each.record for each in inside]
+            _tell(view, workspace, options, held, handed_over=signals.handed_over)
             if options.json:
                 print_json(loop_document(view, store))
             sys.stdout.flush()
@@ -71,7 +86,8 @@ def run(options: Options) -> int:
             if not reader_is_gone(error):
                 raise
             hush()
-        return exit_code(view.record.state)
+        handed_over = signals.handed_over and view.record.state is LoopState.ACTIVE
+        return HANDED_OVER if handed_over else exit_code(view.record.state)
     finally:
         store.close()
 
@@ -93,7 +109,12 @@ def _newest(store: Store, name: str) -> int:
 
 def _settings(options: Options) -> Settings:
     settings = read_settings(options.config)
-    return settings if options.slots is None else settings.model_copy(update={"slots": options.slots})
+    given: dict[str, Any] = {} if options.slots is None else {"slots": options.slots}
+    if options.notify:
+        given["notify"] = [*settings.notify, *options.notify]
+    if options.database is not None:
+        given["database"] = str(options.database.resolve())
+    return settings.model_copy(update=given)
 
 
 def _assignments(given: Sequence[str]) -> dict[str, str]:
@@ -109,23 +130,35 @@ def _assignments(given: Sequence[str]) -> dict[str, str]:
 
 # ---------------------------------------------------------------------- the run itself
 class _Signals:
-    """The first Ctrl-C, SIGTERM or SIGHUP ends the run cleanly, the second at once."""
+    """The first SIGTERM hands over: what runs may end within the margin. Any other, or a second one, ends the run after
+    the present turn, and whatever comes then at once.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, margin: float) -> None:
         self.engine: Engine | None = None
-        self.got: int | None = None
+        self.handed_over = False
+        self._margin = margin
+        self._got: list[int] = []
 
     def __call__(self, number: int, _frame: Any) -> None:
-        first, self.got = self.got is None, number
-        if self.engine is None or not first:
+        self._got.append(number)
+        if self.engine is None or len(self._got) > 1 + (self._got[0] == signal.SIGTERM):
             raise KeyboardInterrupt
-        self.engine.stop()
+        if self._got == [signal.SIGTERM]:
+            self.engine.hand_over(self._margin)
+        else:
+            self.engine.stop()
 
 
 @contextlib.contextmanager
-def _ended_by_signals() -> Iterator[_Signals]:
-    handler = _Signals()
-    before = {n: signal.signal(n, handler) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+def _ended_by_signals(margin: float) -> Iterator[_Signals]:
+    handler = _Signals(margin)
+    taken = [signal.SIGINT, signal.SIGTERM]
+    if (
+        signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    ):  # nohup, --detach: a terminal that closes is nothing to us
+        taken.append(signal.SIGHUP)
+    before = {n: signal.signal(n, handler) for n in taken}
     try:
         yield handler
     finally:
@@ -133,21 +166,53 @@ def _ended_by_signals() -> Iterator[_Signals]:
             signal.signal(number, old)
 
 
-def _turn(workspace: Workspace, definition: Definition, options: Options, signals: _Signals) -> bool:
+def _limit(options: Options) -> tuple[float, float] | None:
+    """Seconds that the run may take, and how long before their end nothing new starts."""
+    if options.max_wall is None and options.margin is None:
+        return None
+    if options.max_wall is None:
+        raise InputError.of("E-USAGE-003", "--margin belongs to --max-wall", fix="Give both, or none.")
+    wall = _seconds("--max-wall", options.max_wall)
+    return wall, min(300.0, 0.1 * wall) if options.margin is None else _seconds("--margin", options.margin)
+
+
+def _seconds(option: str, text: str) -> float:
+    try:
+        found = parse_seconds(text)
+    except ValueError as error:
+        raise InputError.of(
+            "E-USAGE-003", f"{option} cannot be read", str(error), "", "For example 2h, 90min, 30s."
+        ) from None
+    if found <= 0:
+        raise InputError.of("E-USAGE-003", f"{option} {text} is no time", "it is not above 0", "", "For example 2h.")
+    return found
+
+
+def _turn(
+    workspace: Workspace,
+    definition: Definition,
+    options: Options,
+    signals: _Signals,
+    limit: tuple[float, float] | None,
+) -> bool:
     """Let the engine run; returns whether the loop had concluded before."""
     source = source_folder(options.file)
     with running(workspace, definition, source, options.seed, fresh=options.fresh) as (engine, workflow):
         loop = engine.store.workflows.loops(workflow.id)[0]
         if loop.state in TERMINAL["loop"]:
+            engine.tell()  # what did not arrive last time
             return True
-        display = _display(options)
+        display = None if options.quiet else make_display(as_json=options.json)
         watcher = Watcher(workspace, loop.id, display) if display else None
         signals.engine = engine
+        if limit is not None:
+            engine.limit(*limit)
         if watcher:
             watcher.start()
         try:
             engine.run()
         finally:
+            signals.handed_over = engine.handed_over
             if watcher:
                 watcher.finish()
         if (
@@ -159,11 +224,9 @@ def _turn(workspace: Workspace, definition: Definition, options: Options, signal
     return False
 
 
-def _display(options: Options) -> Display | None:
+def make_display(*, as_json: bool) -> Display:
     """With --json the progress goes to stderr, so that stdout has nothing but the document."""
-    if options.quiet:
-        return None
-    stream = sys.stderr if options.json else sys.stdout
+    stream = sys.stderr if as_json else sys.stdout
     if stream.isatty():
         from rich.console import Console
 
@@ -208,20 +271,19 @@ def _leave_report(view: LoopView, store: Store, folder: Path, *, again: bool) ->
         warn(Problem("W-REPORT-002", "the report was not written", why, str(file), "Try 'idds-core report'."))
 
 
-def _tell_loop(view: LoopView, where: str, options: Options) -> None:
-    """How a loop stands, in one line: on stdout, or beside the JSON on stderr."""
-    n, turns, state = view.evaluations, len(view.iterations), view.record.state
-    text = f"{view.path}: {state}, {n} evaluations in {turns} iterations, {view.elapsed_s:.1f} s, {where}/"
-    (warn if options.json else say)(text.replace("//", "/"))
+def summary(view: LoopView, folder: Path) -> str:
+    """Where a loop stands, in a line."""
+    n, turns = view.evaluations, len(view.iterations)
+    counts = "" if view.plan.hidden else f" {n} evaluations in {turns} iterations,"
+    return f"{view.path}: {view.record.state},{counts} {view.elapsed_s:.1f} s, {folder}/"
 
 
-def _tell(view: LoopView, workspace: Workspace, options: Options, inside: Sequence[LoopRecord]) -> None:
+def _tell(
+    view: LoopView, workspace: Workspace, options: Options, inside: Sequence[LoopRecord], *, handed_over: bool
+) -> None:
     """How it ended: on stdout, or beside the JSON on stderr."""
     out = warn if options.json else say
-    if view.plan.hidden:
-        out(f"{view.path}: {view.record.state}, {view.elapsed_s:.1f} s, {workspace.folder}/".replace("//", "/"))
-    else:
-        _tell_loop(view, str(workspace.folder), options)
+    out(summary(view, workspace.folder))
     names = [f"contour.{end}" for end in ("png", "svg", "csv", "json")]
     files = [name for name in names if (workspace.folder / name).exists()]
     if files and not options.quiet:
@@ -236,4 +298,4 @@ def _tell(view: LoopView, workspace: Workspace, options: Options, inside: Sequen
     elif view.ended:
         out(f"reason: {view.record.reason}")
     else:
-        out("stopped: the same command goes on where it was.")
+        out(f"{'handed over' if handed_over else 'stopped'}: the same command goes on where it was.")

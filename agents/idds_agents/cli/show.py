@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from idds_agents.cli.lines import figures
-from idds_agents.cli.text import columns, counts, duration, number, print_json, say
+from idds_agents.cli.text import columns, counts, duration, number, percent, print_json, say
 from idds_agents.cli.where import Target, looking, resolve
 from idds_agents.report.document import (
     attempt_document,
@@ -22,6 +22,8 @@ from idds_core.history import Point
 from idds_core.store import Job, Store
 
 __all__ = ["ls", "show"]
+
+_LAST = 8  # reports that are shown to people
 
 
 def show(path: str | None, workdir: Path | None, *, as_json: bool) -> int:
@@ -59,13 +61,14 @@ def _iteration(view: LoopView, number_: int) -> dict[str, Any]:
 def _below_point(store: Store, target: Target, folder: Path) -> dict[str, Any]:
     """A point, the jobs of one of its steps, a job, or an attempt."""
     jobs = target.jobs(store)
-    documents = [job_document(target.loop_path, job, store.jobs.attempts([job.id]), folder) for job in jobs]
+    documents = [job_document(target.loop_path, job, store.jobs.attempts([job.id]), folder, store) for job in jobs]
     if target.step is None:
         points = view_loop(store, folder, target.loop.id).history.points
         point = next(p for p in points if p.number == target.point)
         return point_document(target.loop_path, point, documents)
     if target.attempt is not None:
-        return attempt_document(target.attempts(store, jobs)[0], folder)
+        attempt = target.attempts(store, jobs)[0]
+        return attempt_document(attempt, folder, next(iter(store.reports.progress(attempts=[attempt.id])), None))
     if len(documents) == 1:
         return documents[0]
     return {"path": documents[0]["path"].rsplit("/job/", 1)[0], "jobs": documents}
@@ -75,7 +78,8 @@ def _below_point(store: Store, target: Target, folder: Path) -> dict[str, Any]:
 def _lines(document: dict[str, Any]) -> list[str]:
     """A document for people: facts, then tables of what is below."""
     lines = [f"{document.get('path', '')}  {document.get('state', document.get('verdict', ''))}".rstrip()]
-    shown = {"path", "state", "workdir", "verdicts", "failed_attempts", "jobs", "attempts", "diagnostics", "loops"}
+    shown = {"path", "state", "workdir", "verdicts", "failed_attempts", "jobs", "attempts", "diagnostics", "loops",
+             "reports"}  # fmt: skip
     for name, value in document.items():
         if name in shown or value in (None, "", {}, []) or (name == "points" and isinstance(value, list)):
             continue
@@ -112,8 +116,9 @@ def _tables(document: dict[str, Any]) -> list[str]:
         lines += ["", *columns(rows, ["point", "state", "parameters", "observation"])]
     for job in document.get("jobs", ()):
         lines += ["", f"{job['path']}  {job['state']}  {job['reason']}".rstrip(), *_attempts(job["attempts"])]
+        lines += _reports(job)
     if "attempts" in document:
-        lines += ["", *_attempts(document["attempts"])]
+        lines += ["", *_attempts(document["attempts"]), *_reports(document)]
     if document.get("failed_attempts"):
         lines += ["", "failed attempts", *_attempts(document["failed_attempts"])]
     return lines
@@ -124,9 +129,22 @@ def _seen(point: dict[str, Any]) -> str:
     return _fact("", observation["values"]) if observation else ""
 
 
+def _reports(job: dict[str, Any]) -> list[str]:
+    """The last values that the job reported."""
+    found = job.get("reports") or []
+    left_out = f"{len(found) - _LAST} more before; " if len(found) > _LAST else ""
+    words = ", ".join(f"step {r['step']}: {number(r['value'])}" for r in found[-_LAST:])
+    return [f"reported: {left_out}{words}"] if found else []
+
+
 def _attempts(found: list[dict[str, Any]]) -> list[str]:
-    rows = [[a["path"], a["state"], a["code"] or "", a["message"]] for a in found]
+    rows = [[a["path"], a["state"], a["code"] or "", a["message"] or _said(a)] for a in found]
     return columns(rows, ["attempt", "state", "code", "message"])
+
+
+def _said(attempt: dict[str, Any]) -> str:
+    said = attempt.get("progress")
+    return percent(said["fraction"], said["text"]) if said else ""
 
 
 # ---------------------------------------------------------------------- ls

@@ -11,7 +11,19 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["clean", "columns", "counts", "duration", "hush", "number", "print_json", "reader_is_gone", "say", "warn"]
+__all__ = [
+    "clean",
+    "columns",
+    "counts",
+    "duration",
+    "hush",
+    "number",
+    "percent",
+    "print_json",
+    "reader_is_gone",
+    "say",
+    "warn",
+]
 
 # Escape sequences whole (their letters are no text either), then every control character but tab and newline
 _SEQUENCES = re.compile(
@@ -78,6 +90,16 @@ def duration(seconds: float) -> str:
 def number(value: Any) -> str:
     """A value in a few characters."""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def percent(fraction: float, text: str = "") -> str:
+    """How far something is, and in which words.
+
+    >>> percent(0.425, "epoch 4"), percent(1.0)
+    ('42 %, epoch 4', '100 %')
+    """
+    share = f"{int(100 * fraction)} %"
+    return f"{share}, {text}" if text else share
 
 
 def counts(found: Mapping[str, int]) -> str:

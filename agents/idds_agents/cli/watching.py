@@ -13,7 +13,7 @@ from idds_agents.catalog import LoopPlan
 from idds_agents.report.reading import LoopView, view_loop
 from idds_agents.workspace import Workspace
 from idds_core.states import LoopState, PointState
-from idds_core.store import Attempt, Iteration, LoopRecord, Store
+from idds_core.store import Attempt, Iteration, LoopRecord, Progress, Store
 
 __all__ = ["Display", "Snapshot", "Watcher"]
 
@@ -26,6 +26,7 @@ class Snapshot:
 
     running : attempts that have not ended. iterations, failed : all so far, in order.
     turns : (iteration, state) -> number of points, as of the last time an iteration moved.
+    progress : how far running attempts are, newest word first.
     """
 
     loop: LoopRecord
@@ -35,6 +36,7 @@ class Snapshot:
     failed: tuple[Attempt, ...]
     elapsed_s: float
     turns: Mapping[tuple[int, str], int] = field(default_factory=dict)
+    progress: tuple[Progress, ...] = ()
 
     def points_up_to(self, iteration: int) -> dict[str, int]:
         """State -> number of points of this iteration and those before it."""
@@ -170,4 +172,5 @@ class Watcher:
                 self._failed = tuple(store.jobs.failed_attempts(self._loop_id))
             running = store.jobs.live_count(self._loop_id)
             elapsed = max(0.0, store.now() - loop.created)
-        return Snapshot(loop, counters, running, self._iterations, self._failed, elapsed, self._turns)
+            progress = tuple(store.reports.progress(self._loop_id)) if running else ()
+        return Snapshot(loop, counters, running, self._iterations, self._failed, elapsed, self._turns, progress)

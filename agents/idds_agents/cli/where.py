@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from idds_agents.cli.problems import InputError, did_you_mean
-from idds_agents.workspace import Workspace
+from idds_agents.workspace import Workspace, is_workdir
 from idds_core.settings import read_settings
 from idds_core.store import Attempt, Job, LoopRecord, Store, WorkflowRecord
 
@@ -22,9 +22,9 @@ def find_workspace(workdir: Path | None) -> Workspace:
     if workdir is not None:
         return Workspace(workdir, read_settings())
     here = Path.cwd()
-    if (here / "idds.db").exists():
+    if is_workdir(here):
         return Workspace(here, read_settings())
-    found = sorted(p.parent for p in here.glob("*-run/idds.db"))
+    found = sorted(p for p in here.glob("*-run") if is_workdir(p))
     if len(found) == 1:
         return Workspace(found[0], read_settings())
     if not found:

@@ -8,7 +8,7 @@ from typing import Any
 
 from idds_agents.catalog import Catalog, LoopPlan
 from idds_agents.cli.reasons import capabilities, reasons
-from idds_agents.cli.text import clean, duration, print_json, say
+from idds_agents.cli.text import clean, duration, percent, print_json, say
 from idds_agents.cli.where import Target, looking, resolve
 from idds_agents.report.document import attempt_document, job_path
 from idds_agents.workspace import Workspace
@@ -108,5 +108,7 @@ def _job_because(store: Store, plan: LoopPlan, job: Job, *, alive: bool) -> str:
         return f"it waits for a free slot{failed}" if alive else f"it waits for an engine{failed}"
     if job.state == JobState.RUNNING and last is not None:
         took = duration(max(0.0, store.now() - last.created))
-        return f"attempt {last.number} is {last.state} on {last.provider} for {took}"
+        said = next(iter(store.reports.progress(attempts=[last.id])), None)
+        words = f"; {percent(said.fraction, said.text)}" if said else ""
+        return f"attempt {last.number} is {last.state} on {last.provider} for {took}{words}"
     return job.reason or (f"attempt {last.number} {last.state}" if last else "")

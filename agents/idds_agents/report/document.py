@@ -10,7 +10,7 @@ from typing import Any
 from idds_agents.report.reading import LoopView
 from idds_core.history import Point
 from idds_core.states import AttemptState
-from idds_core.store import Attempt, Iteration, Job, LoopRecord, Store
+from idds_core.store import Attempt, Iteration, Job, LoopRecord, Progress, Store
 
 __all__ = ["attempt_document", "failures", "job_document", "job_path", "loop_document", "point_document", "point_path"]
 
@@ -18,6 +18,7 @@ __all__ = ["attempt_document", "failures", "job_document", "job_path", "loop_doc
 def loop_document(view: LoopView, store: Store) -> dict[str, Any]:
     """A loop: state, reason, counts, digest, verdicts and failed attempts."""
     failed = store.jobs.failed_attempts(view.record.id)
+    workdir = view.plan.bundle.parent.parent
     classes, codes = failures(failed)
     return {
         "path": view.path,
@@ -37,10 +38,10 @@ def loop_document(view: LoopView, store: Store) -> dict[str, Any]:
         "sealed": [] if view.record.unblinded is not None else list(view.plan.loop.blind),
         "core_hours": view.core_hours,
         "elapsed_s": view.elapsed_s,
-        "workdir": str(store.path.parent),
+        "workdir": str(workdir),
         "verdicts": [iteration_document(i) for i in view.iterations],
         "loops": [inside_document(view, loop) for loop in _inside(view, store)],
-        "failed_attempts": [attempt_document(a, store.path.parent) for a in failed],
+        "failed_attempts": [attempt_document(a, workdir) for a in failed],
     }
 
 
@@ -100,23 +101,32 @@ def point_document(loop: str, point: Point, jobs: Sequence[dict[str, Any]]) -> d
         "parameters": dict(point.parameters),
         "observation": point.observation.to_json() if point.observation else None,
         "failure_class": point.failure_class,
+        "last_report": dict(zip(("step", "value"), point.last_report, strict=True)) if point.last_report else None,
         "jobs": list(jobs),
     }
 
 
-def job_document(loop: str, job: Job, attempts: Sequence[Attempt], workdir: Path) -> dict[str, Any]:
-    """A job with its attempts."""
+def job_document(
+    loop: str, job: Job, attempts: Sequence[Attempt], workdir: Path, store: Store | None = None
+) -> dict[str, Any]:
+    """A job with its attempts; with a store also what they said on their way."""
+    reports: Sequence[tuple[int, float]] = ()
+    said: dict[int, Progress] = {}
+    if store is not None:
+        reports = store.reports.of_jobs([job.id]).get(job.id, ())
+        said = {p.attempt_id: p for p in store.reports.progress(attempts=[a.id for a in attempts])}
     return {
         "path": job_path(loop, job),
         "step": job.step,
         "state": job.state,
         "reason": job.reason,
         "not_before": job.not_before or None,
-        "attempts": [attempt_document(a, workdir) for a in attempts],
+        "reports": [{"step": step, "value": value} for step, value in reports],
+        "attempts": [attempt_document(a, workdir, said.get(a.id)) for a in attempts],
     }
 
 
-def attempt_document(attempt: Attempt, workdir: Path) -> dict[str, Any]:
+def attempt_document(attempt: Attempt, workdir: Path, progress: Progress | None = None) -> dict[str, Any]:
     """An attempt: where it ran, how it ended, where its log is."""
     log = workdir / attempt.path / "log"
     ok = attempt.state is AttemptState.SUCCEEDED
@@ -132,5 +142,6 @@ def attempt_document(attempt: Attempt, workdir: Path) -> dict[str, Any]:
         "wall_s": attempt.wall_s,
         "cpu_s": attempt.cpu_s,
         "max_rss": attempt.max_rss,
+        "progress": {"fraction": progress.fraction, "text": progress.text, "at": progress.at} if progress else None,
         "log": str(log) if log.exists() else None,
     }

@@ -182,6 +182,7 @@ def _scale(axes: Axes, x: Axis, y: Axis) -> None:
 _MARKS: Mapping[PointState, tuple[str, dict[str, Any]]] = {
     PointState.FAILED: ("failed", {"marker": "x", "color": "#000000", "s": 42, "linewidths": 1.5}),
     PointState.INFEASIBLE: ("infeasible", {"marker": "o", "facecolors": "none", "edgecolors": "#555555", "s": 34}),
+    PointState.PRUNED: ("pruned", {"marker": "v", "facecolors": "none", "edgecolors": "#555555", "s": 28}),
     PointState.OPEN: ("running", {"marker": "D", "facecolors": "none", "edgecolors": "#999999", "s": 22}),
 }
 

@@ -25,6 +25,7 @@ _MARKS: Mapping[PointState, str] = {
     PointState.MEASURED: "\N{BULLET}",
     PointState.FAILED: "\N{MULTIPLICATION SIGN}",
     PointState.INFEASIBLE: "\N{WHITE BULLET}",
+    PointState.PRUNED: "\N{WHITE DOWN-POINTING SMALL TRIANGLE}",
     PointState.OPEN: "\N{MIDDLE DOT}",
 }
 _FLAT = 1e-9

@@ -19,7 +19,7 @@ def _run() -> None:
         connection.isolation_level = None
         cursor = connection.cursor()
         cursor.execute("PRAGMA busy_timeout=30000")
-        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute(f"PRAGMA journal_mode={context.config.attributes.get('journal', 'wal')}")
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.close()
 

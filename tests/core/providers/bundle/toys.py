@@ -15,7 +15,7 @@ from typing import Any
 import helper  # type: ignore[import-not-found]  # of the bundle
 import numpy as np
 
-from idds_core.runner.context import Context, File, Infeasible
+from idds_core.runner.context import Context, File, Infeasible, Pruned
 
 
 def whistle(path: str, text: str = "") -> None:
@@ -263,3 +263,56 @@ not_a_function = 3
 def finds_the_disk_full() -> None:
     with Path("/dev/full").open("w") as file:
         file.write("x")
+
+
+def telling(ctx: Context, values: list[Any]) -> dict[str, Any]:
+    ctx.progress(0.0, "begun")
+    for step, value in enumerate(values):
+        ctx.report(step, value)
+    ctx.progress(1.0, "ended")
+    return {"count": len(values)}
+
+
+def tells_from_elsewhere(ctx: Context) -> dict[str, Any]:
+    import threading
+
+    ready = threading.Event()
+
+    def later() -> None:
+        ready.wait()
+        while True:
+            ctx.report(8, 8.0)
+            time.sleep(0.001)
+
+    if os.fork() == 0:
+        ctx.report(9, 9.0)
+        os._exit(0)
+    os.wait()
+    threading.Thread(target=later, daemon=True).start()
+    threading.Timer(0.05, ready.set).start()
+    return {}
+
+
+def goes_on(ctx: Context, cleaned: str) -> None:
+    step = 0
+    while True:
+        try:
+            ctx.report(step, 1.0)
+        except Pruned as why:
+            Path(cleaned).write_text(str(why), encoding="utf-8")
+            raise
+        step += 1
+        time.sleep(0.01)
+
+
+def reports_once(ctx: Context, whistle: str) -> None:
+    ctx.report(0, 1.0)
+    with Path(whistle).open("a", encoding="utf-8") as file:
+        print("reported", file=file)
+    signal.pause()
+
+
+def counts(ctx: Context) -> dict[str, Any]:
+    count = int(ctx.load("count") or b"0") + 1
+    ctx.save("count", str(count))
+    return {"count": count}
