@@ -24,7 +24,7 @@ from idds_core.store.workflows import Workflows
 
 __all__ = ["OwnerLock", "Store", "open_store"]
 
-HEAD = "0001"
+HEAD = "0004"
 
 
 class Store:

@@ -17,6 +17,7 @@ __all__ = [
     "meta",
     "metadata",
     "point",
+    "queued",
     "result",
     "workflow",
 ]
@@ -64,6 +65,7 @@ workflow = sa.Table(
     sa.Column("bundle", sa.Text, nullable=False),
     sa.Column("seed", sa.BigInteger, nullable=False),
     sa.Column("wish", sa.Text, nullable=False, server_default="run"),
+    sa.Column("reuse", sa.Integer, nullable=False, server_default="0"),
     *_state(),
     sa.UniqueConstraint("name", "revision"),
 )
@@ -75,6 +77,7 @@ loop = sa.Table(
     _parent("workflow"),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("wish", sa.Text, nullable=False, server_default="run"),
+    sa.Column("before_s", sa.Float, nullable=False, server_default="0"),  # what the revisions before it took
     *_state(),
     sa.UniqueConstraint("workflow_id", "name"),
 )
@@ -115,6 +118,7 @@ point = sa.Table(
     sa.Column("failure_class", sa.Text),
     sa.Column("retry_of", sa.ForeignKey("point.id")),
     sa.Column("ingest_no", sa.Integer),
+    sa.Column("continued", sa.Integer),  # id of the same point in the revision before
     *_state(),
     sa.UniqueConstraint("loop_id", "number"),
 )
@@ -169,6 +173,7 @@ attempt = sa.Table(
     sa.Column("wall_s", sa.Float),
     sa.Column("cpu_s", sa.Float),
     sa.Column("max_rss", sa.BigInteger),
+    sa.Column("removed", sa.Float),  # since when its folder holds nothing but the log
     *_state(),
     sa.UniqueConstraint("job_id", "number"),
 )
@@ -177,13 +182,34 @@ sa.Index("ix_attempt_live", attempt.c.job_id, unique=True, sqlite_where=_LIVE, p
 _FAILED = attempt.c.state == "FAILED"
 sa.Index("ix_attempt_failed", attempt.c.loop_id, attempt.c.id, sqlite_where=_FAILED, postgresql_where=_FAILED)
 
-# One result for a job, ever: the primary key says so.
+# One result for a job, ever: the primary key says so. It is its own attempt's, or taken over from another job's.
 result = sa.Table(
     "result",
     metadata,
     sa.Column("job_id", sa.ForeignKey("job.id"), primary_key=True, autoincrement=False),
-    sa.Column("attempt_id", sa.ForeignKey("attempt.id"), nullable=False, unique=True),
+    sa.Column("attempt_id", sa.ForeignKey("attempt.id"), unique=True),
     sa.Column("result", sa.Text, nullable=False),
+    sa.Column("digest", sa.Text, index=True),
+    sa.Column("reused_from", sa.ForeignKey("attempt.id")),
+)
+
+# Points that people asked for and that enter with the next iteration; `number` is what they became.
+queued = sa.Table(
+    "queued",
+    metadata,
+    _id(),
+    _parent("loop"),
+    sa.Column("parameters", sa.Text, nullable=False),
+    sa.Column("retry_of", sa.ForeignKey("point.id")),
+    sa.Column("reason", sa.Text, nullable=False, server_default=""),
+    sa.Column("created", sa.Float, nullable=False),
+    sa.Column("number", sa.Integer),
+)
+sa.Index(
+    "ix_queued_open",
+    queued.c.loop_id,
+    sqlite_where=queued.c.number.is_(None),
+    postgresql_where=queued.c.number.is_(None),
 )
 
 # What came after its job had ended: kept for people, never part of a history.
@@ -240,6 +266,7 @@ command = sa.Table(
     sa.Column("created", sa.Float, nullable=False),
     sa.Column("done", sa.Float),
     sa.Column("answer", sa.Text),
+    sa.Column("arguments", sa.Text),
 )
 sa.Index(
     "ix_command_open", command.c.id, sqlite_where=command.c.done.is_(None), postgresql_where=command.c.done.is_(None)
