@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from idds_agents.catalog import Catalog
+from idds_agents.requests import REQUESTS, Requests
 from idds_core.states import LoopState, PointState, VerdictKind, Wish, WorkflowState
 from idds_core.store import LoopRecord, Store
 
@@ -24,6 +25,7 @@ class Conductor:
     def __init__(self, store: Store, catalog: Catalog) -> None:
         self._store = store
         self._catalog = catalog
+        self._requests = Requests(store, catalog)
 
     def step(self) -> int:
         """Everything that can be moved now, in one transaction; returns how much."""
@@ -39,6 +41,9 @@ class Conductor:
         """Take the commands that people at other terminals wrote."""
         commands = self._store.workflows.open_commands()
         for command in commands:
+            if command.verb in REQUESTS:
+                self._store.workflows.answer(command, self._requests.take(command))
+                continue
             wish = _WISHES[command.verb]
             workflow = self._store.workflows.by_id(command.workflow_id)
             if workflow.state in (WorkflowState.ACTIVE, WorkflowState.HELD):
@@ -62,7 +67,7 @@ class Conductor:
     def _conduct(self, loop: LoopRecord) -> int:
         if loop.wish is Wish.CANCEL:
             return self._cancel(loop)
-        moved = self._store.iterations.close_finished(loop.id, loop.created)
+        moved = self._store.iterations.close_finished(loop.id, loop.started)
         last = self._store.iterations.last(loop.id)
         if last is None or not last.verdict or loop.state is not LoopState.ACTIVE:
             return moved
@@ -85,7 +90,7 @@ class Conductor:
         if self._store.jobs.live_count(loop.id):
             return moved
         moved += self._store.iterations.drop_open(loop.id, "the loop was cancelled", _ACTOR)
-        self._store.iterations.close_finished(loop.id, loop.created)
+        self._store.iterations.close_finished(loop.id, loop.started)
         self._conclude(loop, LoopState.CANCELLED, "cancelled by the user")
         return moved + 1
 

@@ -16,6 +16,7 @@ from idds_agents.carrier import Carrier
 from idds_agents.catalog import Catalog
 from idds_agents.conductor import Conductor
 from idds_agents.learner_host import LearnerHost
+from idds_agents.revising import Draft, is_extended, refused_rerun
 from idds_agents.transformer import Thinker, Transformer
 from idds_agents.wakeup import Waker
 from idds_agents.workspace import Workspace
@@ -226,21 +227,10 @@ def enter(store: Store, definition: Definition, bundle: str, seed: int, *, fresh
                 f"'idds-core cancel {known.path}' first.",
             )
         return store.workflows.add(definition, bundle, seed, known.revision + 1)
-    changes = {
-        "definition": known.definition != definition.text,
-        "source": known.bundle != bundle,
-        f"seed ({known.seed}, now {seed})": known.seed != seed,
-    }
-    changed = [what for what, is_so in changes.items() if is_so]
-    if changed:
-        raise DefinitionError.of(
-            "E-RUN-001",
-            f"{known.path} was started differently",
-            f"changed: {', '.join(changed)}",
-            known.path,
-            "Run it as it was, give --fresh to begin anew, or another --workdir.",
-        )
-    return known
+    draft = Draft(known, definition, bundle, store.path.parent / "bundles")
+    if (draft.same and known.seed == seed) or (known.seed == seed and is_extended(store, draft)):
+        return known
+    raise refused_rerun(draft, seed)
 
 
 def check_routes(definition: Definition, providers: Mapping[str, Capabilities]) -> None:

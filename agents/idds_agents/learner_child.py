@@ -26,7 +26,9 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
     history = History.from_json(request["history"])
     learner = build(loop["learner"], LEARNERS)
     condition = build(loop["until"], CONDITIONS)
-    wanted = loop["batch"] if history.iterations else loop["first"]
+    wanted = loop["batch"]
+    if not history.iterations:  # what was measured elsewhere takes the place of a part of the first design
+        wanted = max(loop["first"] - len(history.measured), min(wanted, loop["first"]))
     left = getattr(condition, "remaining", lambda _: None)(history)
     n = wanted if left is None else max(0, min(wanted, left))
     proposal = learner.ask(history, n)

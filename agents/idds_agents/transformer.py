@@ -11,7 +11,7 @@ from idds_core.errors import IddsError
 from idds_core.history import History, canonical_json
 from idds_core.ports import Verdict
 from idds_core.states import LoopState, VerdictKind, Wish
-from idds_core.store import Decision, Iteration, LoopRecord, Store
+from idds_core.store import Decision, Iteration, LoopRecord, Store, Waiting
 
 __all__ = ["Answer", "Thinker", "Transformer", "proposal_problem"]
 
@@ -119,8 +119,9 @@ class Transformer:
             return 1
         with self._store.transaction():
             last = self._store.iterations.last(loop.id)
-            if (last.number if last else 0) != number:
-                return 0
+            written = self._store.counters(loop.id).get("points", 0)
+            if (last.number if last else 0) != number or written != len(history.points):
+                return 0  # points were brought meanwhile: the question is another one now
             self._write(loop, plan, last, answer, history)
         return 1
 
@@ -128,7 +129,8 @@ class Transformer:
         self, loop: LoopRecord, plan: LoopPlan, last: Iteration | None, answer: Answer, history: History
     ) -> None:
         verdict = Verdict(VerdictKind(answer["verdict"]["kind"]), answer["verdict"]["reason"])
-        points = answer["points"]
+        waiting = self._store.queue.waiting(loop.id)  # what people asked for comes first
+        points, verdict = _with_waiting(answer["points"], waiting, history, verdict)
         if not points and not verdict.stop:
             verdict = Verdict(VerdictKind.STALLED, answer["reason"] or "the learner proposed no point")
         if last is not None:
@@ -137,4 +139,20 @@ class Transformer:
                 return
         number = last.number if last else 0
         if not verdict.stop or last is None:
-            self._store.iterations.add(loop.id, plan.loop, number + 1, points, answer["asked"], len(history.points) + 1)
+            first = len(history.points) + 1
+            self._store.iterations.add(loop.id, plan.loop, number + 1, points, answer["asked"], first)
+            self._store.queue.entered(loop.id, waiting, first)
+
+
+def _with_waiting(
+    proposed: Sequence[Mapping[str, Any]], waiting: Sequence[Waiting], history: History, verdict: Verdict
+) -> tuple[list[Mapping[str, Any]], Verdict]:
+    """The points that people asked for, then the learner's; a loop does not stop before the former are measured."""
+    if not waiting:
+        return list(proposed), verdict
+    names = history.space.names
+    known = {tuple(w.parameters[n] for n in names) for w in waiting}
+    points = [w.parameters for w in waiting] + [p for p in proposed if tuple(p[n] for n in names) not in known]
+    if verdict.stop:
+        verdict = Verdict(VerdictKind.GO_ON, f"{len(waiting)} points that were asked for come first; {verdict.reason}")
+    return points, verdict

@@ -1,6 +1,7 @@
 """The only truth: one schema, one door for each move."""
 
 from idds_core.store.iterations import Decision
+from idds_core.store.queue import IMPORTED, Waiting
 from idds_core.store.records import (
     Attempt,
     Claim,
@@ -13,9 +14,11 @@ from idds_core.store.records import (
     ResultFile,
     WorkflowRecord,
 )
+from idds_core.store.revisions import NewPoint, OldJob, OldPoint
 from idds_core.store.store import OwnerLock, Store, open_store
 
 __all__ = [
+    "IMPORTED",
     "Attempt",
     "Claim",
     "Command",
@@ -24,10 +27,14 @@ __all__ = [
     "Iteration",
     "Job",
     "LoopRecord",
+    "NewPoint",
+    "OldJob",
+    "OldPoint",
     "Outcome",
     "OwnerLock",
     "ResultFile",
     "Store",
+    "Waiting",
     "WorkflowRecord",
     "open_store",
 ]

@@ -16,7 +16,7 @@ from idds_agents.workspace import Workspace
 from idds_core.errors import Problem
 from idds_core.store import Store
 
-__all__ = ["wish"]
+__all__ = ["actor", "answered", "wish"]
 
 _PATIENCE_S = 10.0
 _POLL_S = 0.05
@@ -30,9 +30,9 @@ def wish(verb: str, path: str | None, workdir: Path | None, *, as_json: bool) ->
     store = workspace.open()
     try:
         target = resolve_loop(store, path)
-        command = store.workflows.command(target.workflow.id, verb, _actor())
+        command = store.workflows.command(target.workflow.id, verb, actor())
         nudge(workspace.socket)
-        by, answer = _answer(workspace, store, command)
+        by, answer = answered(workspace, store, command)
         state = str(store.workflows.loop(target.loop.id).state)
         left = store.jobs.live_count(target.loop.id) if verb == "cancel" else 0
     finally:
@@ -54,24 +54,24 @@ def wish(verb: str, path: str | None, workdir: Path | None, *, as_json: bool) ->
     return FINE
 
 
-def _actor() -> str:
+def actor() -> str:
     try:
         return f"user {getpass.getuser()}"
     except (OSError, KeyError):
         return "user"
 
 
-def _answer(workspace: Workspace, store: Store, command: int) -> tuple[str, str | None]:
+def answered(workspace: Workspace, store: Store, command: int) -> tuple[str, str | None]:
     """Who took the command, and the answer; an engine that begins or ends meanwhile makes no difference."""
     deadline = time.monotonic() + _PATIENCE_S
     while True:
-        answer = store.workflows.command_answer(command)
+        answer = store.workflows.commandanswered(command)
         if answer is not None:
             return "engine", answer
         if not workspace.lock.taken() and workspace.lock.acquire():
             try:
                 Conductor(store, Catalog(store, workspace.folder)).step()
-                return "command line", store.workflows.command_answer(command)
+                return "command line", store.workflows.commandanswered(command)
             finally:
                 workspace.lock.release()
         if time.monotonic() > deadline:
