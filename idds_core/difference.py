@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from idds_core.history import canonical_json
+from idds_core.plugins import CONDITIONS, LEARNERS, registered, resolve
 
 __all__ = ["Change", "differences", "spelled"]
 
@@ -84,6 +86,14 @@ def _is_named(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(i, Mapping) and "name" in i for i in value) and bool(value)
 
 
+def _usual(kind: str) -> dict[str, Any]:
+    """Defaults of a registered plugin's fields: nobody writes them."""
+    for group in (CONDITIONS, LEARNERS):
+        if kind in registered(group):
+            return {f.name: f.default for f in dataclasses.fields(resolve(kind, group))}
+    return {}
+
+
 def spelled(value: Any) -> str:
     """A value of a document as a person writes it.
 
@@ -99,7 +109,9 @@ def spelled(value: Any) -> str:
         if kind in _JOINED and value.get("conditions"):
             return _JOINED[kind].join(spelled(c) for c in value["conditions"])
         name = kind.rpartition(":")[2] if ":" in kind else "".join(w.title() for w in kind.split("_"))
-        fields = [f"{k}={spelled(v)}" for k, v in value.items() if k not in _WHOLE and v not in ("", None)]
+        usual = _usual(kind)
+        said = {k: v for k, v in value.items() if k not in _WHOLE and v not in ("", None) and usual.get(k, _WHOLE) != v}
+        fields = [f"{k}={spelled(v)}" for k, v in said.items()]
         return f"{name}({', '.join(fields)})"
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(spelled(v) for v in value)}]"

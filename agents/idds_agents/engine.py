@@ -16,7 +16,7 @@ from idds_agents.carrier import Carrier
 from idds_agents.catalog import Catalog
 from idds_agents.conductor import Conductor
 from idds_agents.learner_host import LearnerHost
-from idds_agents.revising import Draft, is_extended, refused_rerun
+from idds_agents.revising import Draft, goes_on, refused_rerun
 from idds_agents.transformer import Thinker, Transformer
 from idds_agents.wakeup import Waker
 from idds_agents.workspace import Workspace
@@ -228,7 +228,7 @@ def enter(store: Store, definition: Definition, bundle: str, seed: int, *, fresh
             )
         return store.workflows.add(definition, bundle, seed, known.revision + 1)
     draft = Draft(known, definition, bundle, store.path.parent / "bundles")
-    if (draft.same and known.seed == seed) or (known.seed == seed and is_extended(store, draft)):
+    if known.seed == seed and goes_on(store, draft):
         return known
     raise refused_rerun(draft, seed)
 
@@ -264,12 +264,15 @@ def check_routes(definition: Definition, providers: Mapping[str, Capabilities]) 
 def running(
     workspace: Workspace,
     definition: Definition,
-    source: Path,
+    source: Path | None,
     seed: int,
     *,
     fresh: bool = False,
 ) -> Iterator[tuple[Engine, WorkflowRecord]]:
-    """An engine that owns a work folder, for one definition; everything it started ends with it."""
+    """An engine that owns a work folder, for one definition; everything it started ends with it.
+
+    source : the folder that is bundled; None is the newest revision on record, as it stands.
+    """
     from idds_core.loading import make_bundle
     from idds_core.providers.local import LocalProvider
 
@@ -291,8 +294,13 @@ def running(
         stack.callback(provider.close)
         can = provider.capabilities
         check_routes(definition, {provider.name: can})
-        bundle, _ = make_bundle(source, workspace.bundles, workspace.folder)
-        workflow = enter(store, definition, bundle, seed, fresh=fresh)
+        if source is None:
+            found = store.workflows.latest(definition.name)
+            assert found is not None
+            workflow = found
+        else:
+            bundle, _ = make_bundle(source, workspace.bundles, workspace.folder)
+            workflow = enter(store, definition, bundle, seed, fresh=fresh)
         providers = {provider.name: dataclasses.asdict(can)}
         workspace.publish({"pid": os.getpid(), "since": store.now(), "providers": providers})
         yield Engine(store, provider, host, waker, workspace.folder, settings, workflow.id), workflow

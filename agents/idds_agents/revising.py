@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from idds_core.sources import NOT_RESULT, Bundle, step_digest
 from idds_core.states import TERMINAL, JobState, PointState
 from idds_core.store import NewPoint, OldPoint, Store, WorkflowRecord
 
-__all__ = ["Draft", "amend", "extend", "is_extended", "refused_rerun"]
+__all__ = ["Draft", "amend", "extend", "goes_on", "refused_rerun"]
 
 _BUDGET = ("until", "batch", "first", "hold_after")
 _SHOWN = 12
@@ -52,6 +52,14 @@ class Draft:
     def same(self) -> bool:
         """Whether there is nothing to change."""
         return not self.changes and self.bundle == self.old.bundle
+
+    @cached_property
+    def unaffected(self) -> bool:
+        """Whether nothing that matters changes: at most files that no step, learner or condition depends on."""
+        if self.changes:
+            return False
+        here = [spec for loop in self.definition.workflow.loops for spec in (loop.learner, loop.until)]
+        return self.same or not (_own_plugin(here) or any(self.changed_steps(*pair) for pair in self.pairs()))
 
     def pairs(self) -> Iterator[tuple[Loop, Loop]]:
         """Old and new loops of the same name."""
@@ -95,22 +103,33 @@ class Draft:
         return lines
 
 
+def _own_plugin(spec: Any) -> bool:
+    """Whether a learner or condition is code of the user's (``module:Class``), which may be in the bundle."""
+    if isinstance(spec, Mapping):
+        return ":" in str(spec.get("type", "")) or any(_own_plugin(v) for v in spec.values())
+    return isinstance(spec, (list, tuple)) and any(_own_plugin(v) for v in spec)
+
+
 def _asks(step: Step) -> set[str]:
     return {*step.arguments, *step.optional, *placeholders(step)}
 
 
-def is_extended(store: Store, draft: Draft) -> bool:
-    """Whether the newest revision was made of this very definition by a changed budget alone, given by hand.
+def goes_on(store: Store, draft: Draft) -> bool:
+    """Whether running this definition means going on with the newest revision.
 
-    Then the scan file is as it was, and running it means going on.
+    It does when nothing differs that could make a difference, and when the revision was made of this very definition by
+    another budget alone, given by hand: then the scan file is as it was.
     """
+    if draft.unaffected:
+        return True
+    if not all(change.field in _BUDGET for change in draft.changes):
+        return False
     known = {w.id: w for w in store.workflows.all()}
     here = draft.old
-    while here.bundle == draft.bundle and here.continues is not None:
+    while here.continues is not None and known[here.continues].bundle == draft.old.bundle:
         here = known[here.continues]
-        before = normal_document(json.loads(here.definition))
-        if not differences(before, draft.definition.document) and here.bundle == draft.bundle:
-            return all(change.field in _BUDGET for change in draft.changes)
+        if replace(draft, old=here).unaffected:
+            return True
     return False
 
 

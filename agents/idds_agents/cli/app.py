@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from idds_agents.cli.campaign_app import register
+
 __all__ = ["app"]
 
 app = typer.Typer(
@@ -50,7 +52,9 @@ def _root(
 
 @app.command()
 def run(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Python file that defines a loop.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Python file that defines a loop, or a workflow on record.")
+    ],
     workdir: Annotated[Path | None, typer.Option("--workdir", help="Default: ./<workflow>-run.")] = None,
     given: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Argument of define().")
@@ -190,3 +194,6 @@ def doctor(workdir: _Workdir = None, as_json: _Json = False) -> int:
     from idds_agents.cli import doctor as verb
 
     return verb.doctor(workdir, as_json=as_json)
+
+
+register(app)

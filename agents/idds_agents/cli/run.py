@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shlex
 import signal
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 from idds_agents.cli.problems import InputError
 from idds_agents.cli.text import hush, print_json, reader_is_gone, say, warn
 from idds_agents.cli.watching import Display, Watcher
+from idds_agents.cli.where import looking, resolve_loop
 from idds_agents.engine import Engine, exit_code, running
 from idds_agents.report.document import loop_document
 from idds_agents.report.reading import LoopView, view_loop
@@ -25,7 +27,7 @@ from idds_core.settings import Settings, read_settings
 from idds_core.states import TERMINAL, LoopState
 from idds_core.store import Store
 
-__all__ = ["Options", "run"]
+__all__ = ["Options", "assignments", "run"]
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,21 @@ class Options:
 def run(options: Options) -> int:
     """Run a scan file until its loop has concluded, and say how it ended; returns the exit code."""
     settings = _settings(options)
-    definition = load(options.file, _assignments(options.given))
-    workspace = Workspace(options.workdir or Path(f"{definition.name}-run"), settings)
+    if not options.file.suffix and not options.file.is_file():
+        return _finish(*_on_record(options, settings), options)
+    definition = load(options.file, assignments(options.given))
+    return _finish(Workspace(options.workdir or Path(f"{definition.name}-run"), settings), definition, options)
+
+
+def _on_record(options: Options, settings: Settings) -> tuple[Workspace, Definition]:
+    """A workflow by its name: what was continued by hand, or whose file is far away."""
+    with looking(options.workdir) as (workspace, store):
+        record = store.workflows.latest(resolve_loop(store, str(options.file)).workflow.name)
+        assert record is not None
+    return Workspace(workspace.folder, settings), Definition(json.loads(record.definition))
+
+
+def _finish(workspace: Workspace, definition: Definition, options: Options) -> int:
     with _ended_by_signals() as signals:
         concluded = _turn(workspace, definition, options, signals)
     store = workspace.look()
@@ -80,7 +95,7 @@ def _settings(options: Options) -> Settings:
     return settings if options.slots is None else settings.model_copy(update={"slots": options.slots})
 
 
-def _assignments(given: Sequence[str]) -> dict[str, str]:
+def assignments(given: Sequence[str]) -> dict[str, str]:
     found = {}
     for text in given:
         name, equals, value = text.partition("=")
@@ -119,7 +134,7 @@ def _ended_by_signals() -> Iterator[_Signals]:
 
 def _turn(workspace: Workspace, definition: Definition, options: Options, signals: _Signals) -> bool:
     """Let the engine run; returns whether the loop had concluded before."""
-    source = source_folder(options.file)
+    source = source_folder(options.file) if options.file.is_file() else None
     with running(workspace, definition, source, options.seed, fresh=options.fresh) as (engine, workflow):
         loop = engine.store.workflows.loops(workflow.id)[0]
         if loop.state in TERMINAL["loop"]:

@@ -65,13 +65,13 @@ def answered(workspace: Workspace, store: Store, command: int) -> tuple[str, str
     """Who took the command, and the answer; an engine that begins or ends meanwhile makes no difference."""
     deadline = time.monotonic() + _PATIENCE_S
     while True:
-        answer = store.workflows.commandanswered(command)
+        answer = store.workflows.command_answer(command)
         if answer is not None:
             return "engine", answer
         if not workspace.lock.taken() and workspace.lock.acquire():
             try:
                 Conductor(store, Catalog(store, workspace.folder)).step()
-                return "command line", store.workflows.commandanswered(command)
+                return "command line", store.workflows.command_answer(command)
             finally:
                 workspace.lock.release()
         if time.monotonic() > deadline:
