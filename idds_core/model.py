@@ -279,6 +279,30 @@ class Loop:
         return engine(self, workdir, seed)
 
 
+    def ask(self, n: int | None = None, workdir: str | Path | None = None, *, seed: int = 0) -> Any:
+        """The points that a person is to measure now, at most `n`: for a loop without steps, ``body=chain()``."""
+        from importlib.metadata import entry_points
+
+        return entry_points(group="idds_core.engines")["ask"].load()(self, n, workdir, seed)
+
+    def tell(
+        self,
+        point: int,
+        *,
+        infeasible: str | None = None,
+        workdir: str | Path | None = None,
+        seed: int = 0,
+        **values: float,
+    ) -> Any:
+        """What a person has measured at the point of that number; returns where the loop stands.
+
+        ``loop.tell(3, cls=0.04, cls_sigma=0.01)``, or ``loop.tell(3, infeasible="why")``.
+        """
+        from importlib.metadata import entry_points
+
+        return entry_points(group="idds_core.engines")["tell"].load()(self, point, values, infeasible, workdir, seed)
+
+
 @dataclass(frozen=True)
 class Workflow:
     """The top-level entity: a scientific objective, as a graph of loops."""

@@ -62,8 +62,8 @@ def _parameters(loop: Loop) -> set[str]:
 
 def body_problems(loop: Loop, where: str) -> Iterator[Problem]:
     """Everything that is wrong with the steps, alone and in their order."""
-    if not _steps(loop):
-        why = "" if isinstance(loop.body, (list, tuple)) else f"{loop.body!r}"[:80]
+    if not isinstance(loop.body, (list, tuple)):  # chain() without steps: a person measures the points
+        why = f"{loop.body!r}"[:80]
         yield Problem("E-STEP-001", "the loop has no steps", why, f"{where}.body", "Give body=chain(a_step, ...).")
     seen: list[Step] = []
     for i, step in enumerate(_steps(loop)):

@@ -7,10 +7,12 @@ written, and what is there already is left alone: the same request twice does wh
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from idds_agents.catalog import Catalog, LoopPlan
+from idds_agents.workspace import Workspace
 from idds_core.binding import BindingError, observe
 from idds_core.definition import Definition
 from idds_core.errors import IddsError
@@ -18,8 +20,10 @@ from idds_core.history import Observation, Point
 from idds_core.states import TERMINAL, PointState
 from idds_core.store import Command, LoopRecord, Store, WorkflowRecord
 
-__all__ = ["REQUESTS", "Requests"]
+__all__ = ["PATIENCE_S", "REQUESTS", "Requests", "answered"]
 
+PATIENCE_S = 10.0
+_POLL_S = 0.05
 REQUESTS = ("add", "import", "retry", "tell")
 _Key = tuple[Any, ...]
 
@@ -178,3 +182,23 @@ def _brought(point: Point | None, plan: LoopPlan) -> Observation | None:
         raise IddsError.of("E-POINT-006", f"point {point.number} is there already", f"it is {point.state}", plan.path,
                            "Leave it out.")  # fmt: skip
     return point.observation
+
+
+def answered(workspace: Workspace, store: Store, command: int) -> tuple[str, str | None]:
+    """Who took the command, and the answer; an engine that begins or ends meanwhile makes no difference."""
+    deadline = time.monotonic() + PATIENCE_S
+    from idds_agents.conductor import Conductor  # which knows this module
+
+    while True:
+        answer = store.workflows.command_answer(command)
+        if answer is not None:
+            return "engine", answer
+        if not workspace.lock.taken() and workspace.lock.acquire():
+            try:
+                Conductor(store, Catalog(store, workspace.folder)).step()
+                return "command line", store.workflows.command_answer(command)
+            finally:
+                workspace.lock.release()
+        if time.monotonic() > deadline:
+            return "engine", None
+        time.sleep(_POLL_S)

@@ -197,7 +197,8 @@ class Iterations:
                 for point_id in point_ids
                 for no, step in enumerate(loop.body)
             ]
-            self._db.insert(tables.job, jobs)
+            if jobs:  # without steps a person measures the points
+                self._db.insert(tables.job, jobs)
             self._db.count(loop_id, "points", len(rows))
             self._db.count(loop_id, "jobs", len(jobs))
             self._db.count(loop_id, "iterations", 1)

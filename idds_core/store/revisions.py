@@ -211,7 +211,7 @@ class Revisions:
             sa.select(c.id, *[c[n] for n in _KEPT]).where(c.loop_id == old.id))}  # fmt: skip
         self._db.insert(tables.point, [_row(new.id, kept[p.old.id], p, now) for p in points])
         self._link_retries(connection, new)
-        ids = dict(connection.execute(sa.select(c.number, c.id).where(c.loop_id == new.id)).tuples().all())
+        ids = {row.number: row.id for row in connection.execute(sa.select(c.number, c.id).where(c.loop_id == new.id))}
         self._jobs(new.id, loop, {ids[p.old.number]: p for p in points if p.redo is not None}, now)
         self._db.count(new.id, "points", len(points))
         for state, count in Counter(p.old.state for p in points if p.redo is None).items():

@@ -15,7 +15,8 @@ from typing import Any
 from idds_agents.cli.problems import FINE, NOT_CONCLUDED, InputError, did_you_mean
 from idds_agents.cli.text import print_json, say, warn
 from idds_agents.cli.where import Target, find_workspace, resolve_loop
-from idds_agents.cli.wishes import actor, answered
+from idds_agents.cli.wishes import actor
+from idds_agents.requests import answered
 from idds_agents.revising import Draft, amend, extend
 from idds_agents.wakeup import nudge
 from idds_agents.workspace import Workspace
@@ -26,7 +27,7 @@ from idds_core.space import Categorical, Integer, Space
 from idds_core.states import TERMINAL
 from idds_core.store import Store, WorkflowRecord
 
-__all__ = ["amend_verb", "extend_verb", "opened", "points_of", "request", "retry", "rows_of", "values_of"]
+__all__ = ["amend_verb", "extend_verb", "is_file", "number_of", "opened", "points_of", "request", "retry", "rows_of", "values_of"]
 
 _PROBLEM = re.compile(r"(E-[A-Z]+-\d{3}) (.*)", re.DOTALL)
 
@@ -45,7 +46,8 @@ def opened(workdir: Path | None) -> Iterator[tuple[Workspace, Store]]:
 
 
 # ---------------------------------------------------------------------- revisions
-def _is_file(what: str | None) -> bool:
+def is_file(what: str | None) -> bool:
+    """Whether a scan file is meant."""
     return what is not None and what.endswith((".py", ".yaml", ".yml"))
 
 
@@ -54,7 +56,7 @@ def _drafted(
     what: str | None, workdir: Path | None, given: Sequence[str], change: Mapping[str, Any]
 ) -> Iterator[tuple[Workspace, Store, Draft]]:
     """The definition of a file, or the one on record with a changed budget, beside the newest revision."""
-    if not _is_file(what):
+    if not is_file(what):
         with opened(workdir) as (workspace, store):
             target = resolve_loop(store, what)
             yield workspace, store, _budgeted(store, workspace, target, change)
@@ -102,7 +104,7 @@ def extend_verb(
 
     change: dict[str, Any] = {} if until is None else {"until": read_condition(until)}
     change |= {} if batch is None else {"batch": batch}
-    if not change and not _is_file(what):
+    if not change and not is_file(what):
         raise InputError.of("E-USAGE-003", "what is to be extended", "neither --until nor a changed file is given", "",
                             "For example --until 'MaxPoints(300)'.")  # fmt: skip
     with _drafted(what, workdir, given, change) as (workspace, store, draft):
@@ -115,7 +117,7 @@ def amend_verb(
     what: str | None, workdir: Path | None, given: Sequence[str], *, dry: bool, as_json: bool
 ) -> int:
     """Write the next revision with another definition; 'run' goes on with it."""
-    if not _is_file(what):
+    if not is_file(what):
         raise InputError.of("E-USAGE-003", "what is to be amended", "no file is given", "", "Give the changed scan file.")
     with _drafted(what, workdir, given, {}) as (workspace, store, draft):
         if _standing(draft):
@@ -205,7 +207,8 @@ def values_of(words: Sequence[str], code: str = "E-POINT-007") -> dict[str, str]
     return found
 
 
-def _number(text: str, what: str) -> float:
+def number_of(text: str, what: str) -> float:
+    """The number that a text is."""
     try:
         return float(text)
     except ValueError:
@@ -224,7 +227,7 @@ def _parameters(space: Space, texts: Mapping[str, str]) -> dict[str, Any]:
         if isinstance(parameter, Categorical):
             found[name] = texts[name]
             continue
-        value = _number(texts[name], name)
+        value = number_of(texts[name], name)
         found[name] = int(value) if isinstance(parameter, Integer) and value.is_integer() else value
     return found
 
@@ -245,7 +248,7 @@ def rows_of(space: Space, targets: Sequence[str], file: Path) -> list[dict[str, 
     for row in _table(file):
         texts = {n: row[n] for n in space.names if n in row}
         names = [n for t in targets for n in (t, f"{t}_sigma") if row.get(n, "") != ""]
-        found.append({"parameters": _parameters(space, texts), "values": {n: _number(row[n], n) for n in names}})
+        found.append({"parameters": _parameters(space, texts), "values": {n: number_of(row[n], n) for n in names}})
     return found
 
 

@@ -29,6 +29,8 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: idds-core add monohbb m_zp=1200 m_a=400")(add)
     app.command("import", epilog="Example: idds-core import monohbb points.csv")(import_)
     app.command(epilog="Example: idds-core retry monohbb --failed")(retry)
+    app.command(epilog="Example: idds-core ask bench -n 4 --json")(ask)
+    app.command(epilog="Example: idds-core tell bench 3 cls=0.04 cls_sigma=0.01")(tell)
 
 
 def extend(
@@ -103,3 +105,31 @@ def retry(
     from idds_agents.cli import campaign as verb
 
     return verb.retry(path, workdir, point or (), failed=failed, as_json=as_json)
+
+
+def ask(
+    what: _What = None,
+    n: Annotated[int | None, typer.Option("-n", min=1, help="At most so many. Default: all that are open.")] = None,
+    given: _Set = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**62, help="Of everything random.")] = 0,
+    workdir: _Workdir = None,
+    as_json: _Json = False,
+) -> int:
+    """Say which points of a loop without steps are to be measured now; a scan file begins one."""
+    from idds_agents.cli import by_hand as verb
+
+    return verb.ask(what, workdir, given or (), n=n, seed=seed, as_json=as_json)
+
+
+def tell(
+    words: Annotated[
+        list[str], typer.Argument(metavar="[LOOP] POINT [NAME=VALUE...]", help="For example bench 3 cls=0.04.")
+    ],
+    infeasible: Annotated[str | None, typer.Option("--infeasible", metavar="WHY", help="It cannot exist.")] = None,
+    workdir: _Workdir = None,
+    as_json: _Json = False,
+) -> int:
+    """Tell what you have measured at a point of a loop without steps."""
+    from idds_agents.cli import by_hand as verb
+
+    return verb.tell(words, workdir, infeasible=infeasible, as_json=as_json)

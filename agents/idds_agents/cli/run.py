@@ -141,6 +141,8 @@ def _turn(workspace: Workspace, definition: Definition, options: Options, signal
             return True
         display = _display(options)
         watcher = Watcher(workspace, loop.id, display) if display else None
+        if not definition.loop(loop.name).body:
+            warn(f"{workflow.path}/{loop.name} is measured by hand: 'idds-core ask', then 'tell'.")
         signals.engine = engine
         if watcher:
             watcher.start()
