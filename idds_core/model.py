@@ -278,7 +278,6 @@ class Loop:
         engine = entry_points(group="idds_core.engines")["embedded"].load()
         return engine(self, workdir, seed)
 
-
     def ask(self, n: int | None = None, workdir: str | Path | None = None, *, seed: int = 0) -> Any:
         """The points that a person is to measure now, at most `n`: for a loop without steps, ``body=chain()``."""
         from importlib.metadata import entry_points

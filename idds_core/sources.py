@@ -6,8 +6,8 @@ are imported by any of these. So a scan file may define a loop beside its steps:
 For a command, and wherever text names a file of the bundle: that file, and what it names or imports in turn.
 
 What cannot be seen by reading makes the step depend on more, never on less: code that imports or evaluates by text
-(`eval`, `importlib`, `globals`) depends on the whole bundle, code that asks where it is (``__file__``) on every file that
-is no Python. Not seen at all: installed packages and programs, files outside the bundle, the environment.
+(`eval`, `importlib`, `globals`) depends on the whole bundle, code that asks where it is (``__file__``) on every file
+that is no Python. Not seen at all: installed packages and programs, files outside the bundle, the environment.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Loops without steps: a person asks for points, measures them, and tells.
 
-No engine has to be at work: whoever asks turns conductor and transformer for a moment, as the owner of the folder. While
-an engine has the folder, it does both, and asking is looking.
+No engine has to be at work: whoever asks turns conductor and transformer for a moment, as the owner of the folder.
+While an engine has the folder, it does both, and asking is looking.
 """
 
 from __future__ import annotations
@@ -121,7 +121,9 @@ def begun(workspace: Workspace, definition: Definition, source: Path | None, see
 
 # ---------------------------------------------------------------------- from Python
 @contextlib.contextmanager
-def _here(loop: Loop | Workflow, workdir: str | Path | None, seed: int) -> Iterator[tuple[Workspace, Store, LoopRecord]]:
+def _here(
+    loop: Loop | Workflow, workdir: str | Path | None, seed: int
+) -> Iterator[tuple[Workspace, Store, LoopRecord]]:
     definition = validate(loop)
     workspace = Workspace(workdir or f"{definition.name}-run", Settings())
     begun(workspace, definition, None, seed)
@@ -134,7 +136,9 @@ def _here(loop: Loop | Workflow, workdir: str | Path | None, seed: int) -> Itera
         store.close()
 
 
-def ask_loop(loop: Loop | Workflow, n: int | None = None, workdir: str | Path | None = None, seed: int = 0) -> list[Point]:
+def ask_loop(
+    loop: Loop | Workflow, n: int | None = None, workdir: str | Path | None = None, seed: int = 0
+) -> list[Point]:
     """What :meth:`idds_core.Loop.ask` does."""
     with _here(loop, workdir, seed) as (workspace, store, record):
         return list(ask(workspace, store, record, n).points)

@@ -16,6 +16,7 @@ from idds_agents.carrier import Carrier
 from idds_agents.catalog import Catalog
 from idds_agents.conductor import Conductor
 from idds_agents.learner_host import LearnerHost
+from idds_agents.reuser import Reuser
 from idds_agents.revising import Draft, goes_on, refused_rerun
 from idds_agents.transformer import Thinker, Transformer
 from idds_agents.wakeup import Waker
@@ -95,6 +96,7 @@ class Engine:
         self.carrier = Carrier(store, provider, catalog, workdir, settings, owner)
         self.conductor = Conductor(store, catalog)
         self.transformer = Transformer(store, catalog, thinker, waker.wake)
+        self.reuser = Reuser(store, catalog, store.workflows.by_id(workflow_id))
         self._stop = threading.Event()
         self._disk_checked = float("-inf")
         self._sealed = store.now()
@@ -127,10 +129,11 @@ class Engine:
                 self._conducted = self.store.now()
                 self.conductor.step()
             decided = self.transformer.step()
+            reused = self.reuser.step()
             claimed = self.carrier.claim()
         self.carrier.dispatch()
         self.transformer.start()
-        self._again = nudged or self.carrier.ended_unwritten or (decided > 0 and not claimed)
+        self._again = nudged or self.carrier.ended_unwritten or (decided > 0 and not claimed) or reused > 0
         return self._again
 
     def run(self, watch: Callable[[LoopRecord], None] = lambda _: None) -> LoopRecord:
@@ -205,7 +208,9 @@ class Engine:
 
 
 # ---------------------------------------------------------------------- entering a workflow
-def enter(store: Store, definition: Definition, bundle: str, seed: int, *, fresh: bool = False) -> WorkflowRecord:
+def enter(
+    store: Store, definition: Definition, bundle: str, seed: int, *, fresh: bool = False, reuse: bool = False
+) -> WorkflowRecord:
     """The stored workflow of a definition: found again when it is the same, else made.
 
     Raises
@@ -226,7 +231,7 @@ def enter(store: Store, definition: Definition, bundle: str, seed: int, *, fresh
                 known.path,
                 f"'idds-core cancel {known.path}' first.",
             )
-        return store.workflows.add(definition, bundle, seed, known.revision + 1)
+        return store.workflows.add(definition, bundle, seed, known.revision + 1, reuse=int(reuse))
     draft = Draft(known, definition, bundle, store.path.parent / "bundles")
     if known.seed == seed and goes_on(store, draft):
         return known
@@ -268,6 +273,7 @@ def running(
     seed: int,
     *,
     fresh: bool = False,
+    reuse: bool = False,
 ) -> Iterator[tuple[Engine, WorkflowRecord]]:
     """An engine that owns a work folder, for one definition; everything it started ends with it.
 
@@ -300,7 +306,7 @@ def running(
             workflow = found
         else:
             bundle, _ = make_bundle(source, workspace.bundles, workspace.folder)
-            workflow = enter(store, definition, bundle, seed, fresh=fresh)
+            workflow = enter(store, definition, bundle, seed, fresh=fresh, reuse=reuse)
         providers = {provider.name: dataclasses.asdict(can)}
         workspace.publish({"pid": os.getpid(), "since": store.now(), "providers": providers})
         yield Engine(store, provider, host, waker, workspace.folder, settings, workflow.id), workflow

@@ -1,7 +1,7 @@
 """What people ask of a campaign: add a point, bring measurements, try failed points again, tell a result.
 
-Each is a command row; the conductor takes it between two moves, in its own transaction. All is checked before anything is
-written, and what is there already is left alone: the same request twice does what it does once.
+Each is a command row; the conductor takes it between two moves, in its own transaction. All is checked before anything
+is written, and what is there already is left alone: the same request twice does what it does once.
 """
 
 from __future__ import annotations
@@ -71,7 +71,9 @@ class Requests:
                                workflow.path, "Wait for the end of the workflow.")  # fmt: skip
         definition = Definition(json.loads(workflow.definition))
         reason = f"{command.verb} on a concluded loop"
-        made = self._store.revisions.make(workflow, definition, workflow.bundle, None, actor=command.actor, reason=reason)
+        made = self._store.revisions.make(
+            workflow, definition, workflow.bundle, None, actor=command.actor, reason=reason
+        )
         fresh = self._loop(made, loop.name)
         return fresh, f" of {made.path}, which continues {workflow.path}; 'idds-core run' goes on"
 
@@ -115,8 +117,8 @@ class Requests:
             key = _key(plan, point)
             before = new[key][1] if key in new else _brought(known.get(key), plan)
             if before is not None and before.to_json() != observation.to_json():
-                raise IddsError.of("E-POINT-005", "a point is measured already, and differs", f"{dict(point)}", plan.path,
-                                   "Leave it out.")  # fmt: skip
+                raise IddsError.of("E-POINT-005", "a point is measured already, and differs", f"{dict(point)}",
+                                   plan.path, "Leave it out.")  # fmt: skip
             if before is None:
                 new[key] = (point, observation)
         if not new:

@@ -146,15 +146,16 @@ def refused_rerun(draft: Draft, seed: int) -> DefinitionError:
         f"{path} was started differently",
         "; ".join(told[:_SHOWN]),
         path,
-        f"Run it as it was, or: {first}'idds-core extend FILE' for another budget, 'idds-core amend FILE' for other data, "
-        "steps or space (what did not change is not run again), 'run FILE --fresh' to begin anew, or another --workdir.",
+        f"Run it as it was, or: {first}'idds-core extend FILE' for another budget, 'idds-core amend FILE' for other "
+        "data, steps or space (what did not change is not run again), 'run FILE --fresh' to begin anew, or another "
+        "--workdir.",
     )
 
 
 def _ended(draft: Draft) -> None:
     if draft.old.state not in TERMINAL["workflow"]:
         raise DefinitionError.of("E-REVISE-001", f"{draft.old.path} cannot be continued now", "it goes on",
-                                 draft.old.path, f"Wait for its end, or 'idds-core cancel {draft.old.path}'.")  # fmt: skip
+                                 draft.old.path, f"Wait for its end, or 'cancel {draft.old.path}'.")  # fmt: skip
     if draft.same:
         raise DefinitionError.of("E-REVISE-002", f"nothing changes in {draft.old.path}",
                                  "definition and source are what they were", draft.old.path,
@@ -254,8 +255,8 @@ def _space_problems(old: Loop, new: Loop, points: Sequence[OldPoint]) -> Iterato
             continue
         parameter = new.space.parameters[name]
         if parameter.kind != old.space.parameters[name].kind:
-            yield Problem("E-REVISE-005", f"parameter {name} is of another kind",
-                          f"{old.space.parameters[name].kind} -> {parameter.kind}", f"{where}.{name}", fresh)  # fmt: skip
+            kinds = f"{old.space.parameters[name].kind} -> {parameter.kind}"
+            yield Problem("E-REVISE-005", f"parameter {name} is of another kind", kinds, f"{where}.{name}", fresh)
         outside = [p.number for p in points if not parameter.holds(p.parameters[name])]
         if outside:
             yield Problem("E-REVISE-006", f"{len(outside)} old points are outside the range of {name}",
@@ -266,7 +267,9 @@ def _space_problems(old: Loop, new: Loop, points: Sequence[OldPoint]) -> Iterato
             yield Problem("E-REVISE-007", f"parameter {name} has no default", "old points need a value of it",
                           f"{where}.{name}", "Say where they were measured: Real(..., default=...).")  # fmt: skip
     if new.mode != old.mode:
-        yield Problem("E-REVISE-004", "the mode is another", f"{old.mode} -> {new.mode}", f"loops.{new.name}.mode", fresh)
+        yield Problem(
+            "E-REVISE-004", "the mode is another", f"{old.mode} -> {new.mode}", f"loops.{new.name}.mode", fresh
+        )
 
 
 class _Redo:

@@ -14,6 +14,7 @@ from idds_core.store.records import (
     ResultFile,
     WorkflowRecord,
 )
+from idds_core.store.reuse import Known, PlainJob
 from idds_core.store.revisions import NewPoint, OldJob, OldPoint
 from idds_core.store.store import OwnerLock, Store, open_store
 
@@ -26,12 +27,14 @@ __all__ = [
     "EventRecord",
     "Iteration",
     "Job",
+    "Known",
     "LoopRecord",
     "NewPoint",
     "OldJob",
     "OldPoint",
     "Outcome",
     "OwnerLock",
+    "PlainJob",
     "ResultFile",
     "Store",
     "Waiting",

@@ -79,7 +79,7 @@ class OldPoint:
 class NewPoint:
     """What becomes of an old point in a revision.
 
-    redo : index of the first step that runs again; what the steps before it gave is taken over. None: it stays as it is.
+    redo : index of the first step that runs again; the results before it are taken over. None: it stays as it is.
     observation : JSON text of what is seen in its results now, when that is something else than before.
     """
 

@@ -21,6 +21,7 @@ from idds_core.store.database import Database
 from idds_core.store.iterations import Iterations
 from idds_core.store.jobs import Jobs
 from idds_core.store.queue import Queue
+from idds_core.store.reuse import Reuse
 from idds_core.store.revisions import Revisions
 from idds_core.store.workflows import Workflows
 
@@ -34,7 +35,7 @@ class Store:
 
     Attributes
     ----------
-    workflows, iterations, jobs, audit, queue, revisions : the parts.
+    workflows, iterations, jobs, audit, queue, reuse, revisions : the parts.
     id : random, made once; part of every key, so that nothing of another store is ever touched.
 
     """
@@ -46,6 +47,7 @@ class Store:
         self.jobs = Jobs(database)
         self.audit = Audit(database)
         self.queue = Queue(database)
+        self.reuse = Reuse(database)
         self.revisions = Revisions(database, self.workflows)
         self.id = self.workflows.meta("store_id") or ""
 

@@ -153,7 +153,9 @@ class Workflows:
 
     def open_commands(self) -> list[Command]:
         """Commands that have not taken effect, in order."""
-        return [Command(*row[:4], json.loads(row[4] or "{}")) for row in self._db.run(_OPEN_COMMANDS)]
+        return [
+            Command(row[0], row[1], row[2], row[3], json.loads(row[4] or "{}")) for row in self._db.run(_OPEN_COMMANDS)
+        ]
 
     def answer(self, command: Command, text: str) -> None:
         """A command has taken effect: an event, and the answer for who asked."""

@@ -52,7 +52,7 @@ def test_a_whole_loop_is_measured_by_hand_without_any_engine(cli: Cli, bench: Pa
     [
         (("bench", 9, "cls=1"), "E-TELL-001"),
         (("bench", 1, "cl=1"), "E-POINT-004"),
-        (("bench", 1, "cls=nan"), "E-POINT-004"),
+        (("bench", 1, "cls=nan"), "E-POINT-007"),
         (("bench", 1, "cls=one"), "E-POINT-007"),
         (("bench", 1, "cls"), "E-POINT-007"),
         (("bench", "cls=1"), "E-USAGE-003"),

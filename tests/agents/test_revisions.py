@@ -17,7 +17,6 @@ from idds_core.space import Real, Space
 from idds_core.states import LoopState, PointState
 from idds_core.store import WorkflowRecord
 from idds_core.testing.fakes import ScriptedProvider, arguments, failure, success
-from idds_learners import MaxPoints
 from tests.world import World, function, toy
 
 
@@ -250,7 +249,8 @@ def jobs(world: World) -> dict[str, int]:
 @pytest.fixture
 def sources(world: World) -> World:
     """The bundle has code; "better" has another analysis, "wider" another generation too."""
-    text = "from other import f\ndef make(x, y):\n    return {'events': x + y}\ndef measure(events):\n    return {'z': f}\n"
+    make = "from other import f\ndef make(x, y):\n    return {'events': x + y}\n"
+    text = f"{make}def measure(events):\n    return {{'z': f}}\n"
     for name, change in (("bundle", ("", "")), ("better", ("'z': f", "'z': 2 * f")), ("wider", ("x + y", "x - y"))):
         folder = world.folder / "bundles" / name
         folder.mkdir(exist_ok=True)
@@ -396,7 +396,7 @@ def test_a_death_at_any_statement_leaves_nothing_and_the_same_again_finishes(
 ) -> None:
     """Each is one transaction: whichever statement is the last before the death, the record is as it was."""
     sources.run()
-    given = {"add": {"points": [{"x": 0.123, "y": 0.5}]}, "import": {"rows": rows(3)}}
+    given: dict[str, dict[str, Any]] = {"add": {"points": [{"x": 0.123, "y": 0.5}]}, "import": {"rows": rows(3)}}
     if verb in given:
         sources.store.workflows.command(sources.workflow.id, verb, "user ann", given[verb])
 

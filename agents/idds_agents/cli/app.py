@@ -61,6 +61,7 @@ def run(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**62, help="Of everything random.")] = 0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin a new revision instead of going on.")] = False,
+    reuse: Annotated[bool, typer.Option("--reuse", help="With --fresh: take over results that are known.")] = False,
     slots: Annotated[int | None, typer.Option(min=1, max=4096, help="Jobs at once. Default: the cores.")] = None,
     config: Annotated[Path | None, typer.Option("--config", metavar="FILE.toml", help="Settings.")] = None,
     as_json: _Json = False,
@@ -69,7 +70,7 @@ def run(
     """Run a scan until it concludes; the same command goes on after a stop."""
     from idds_agents.cli import run as verb
 
-    return verb.run(verb.Options(file, workdir, given or (), seed, fresh, slots, config, as_json, quiet))
+    return verb.run(verb.Options(file, workdir, given or (), seed, fresh, reuse, slots, config, as_json, quiet))
 
 
 @app.command()

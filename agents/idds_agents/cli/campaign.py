@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,12 +23,22 @@ from idds_agents.wakeup import nudge
 from idds_agents.workspace import Workspace
 from idds_core.definition import Definition, validate
 from idds_core.errors import Problem
-from idds_core.settings import read_settings
 from idds_core.space import Categorical, Integer, Space
 from idds_core.states import TERMINAL
 from idds_core.store import Store, WorkflowRecord
 
-__all__ = ["amend_verb", "extend_verb", "is_file", "number_of", "opened", "points_of", "request", "retry", "rows_of", "values_of"]
+__all__ = [
+    "amend_verb",
+    "extend_verb",
+    "is_file",
+    "number_of",
+    "opened",
+    "points_of",
+    "request",
+    "retry",
+    "rows_of",
+    "values_of",
+]
 
 _PROBLEM = re.compile(r"(E-[A-Z]+-\d{3}) (.*)", re.DOTALL)
 
@@ -113,12 +124,12 @@ def extend_verb(
     return FINE
 
 
-def amend_verb(
-    what: str | None, workdir: Path | None, given: Sequence[str], *, dry: bool, as_json: bool
-) -> int:
+def amend_verb(what: str | None, workdir: Path | None, given: Sequence[str], *, dry: bool, as_json: bool) -> int:
     """Write the next revision with another definition; 'run' goes on with it."""
     if not is_file(what):
-        raise InputError.of("E-USAGE-003", "what is to be amended", "no file is given", "", "Give the changed scan file.")
+        raise InputError.of(
+            "E-USAGE-003", "what is to be amended", "no file is given", "", "Give the changed scan file."
+        )
     with _drafted(what, workdir, given, {}) as (workspace, store, draft):
         if _standing(draft):
             _told_revision(workspace, store, draft, draft.old, {}, as_json=as_json)
@@ -210,9 +221,12 @@ def values_of(words: Sequence[str], code: str = "E-POINT-007") -> dict[str, str]
 def number_of(text: str, what: str) -> float:
     """The number that a text is."""
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
-        raise InputError.of("E-POINT-007", f"{what}={text!r} is no number", "", "", "Give a number.") from None
+        value = math.nan
+    if not math.isfinite(value):
+        raise InputError.of("E-POINT-007", f"{what}={text!r} is no finite number", "", "", "Give a number.")
+    return value
 
 
 def _parameters(space: Space, texts: Mapping[str, str]) -> dict[str, Any]:
@@ -235,8 +249,8 @@ def _parameters(space: Space, texts: Mapping[str, str]) -> dict[str, Any]:
 def points_of(space: Space, words: Sequence[str], file: Path | None) -> list[dict[str, Any]]:
     """Points given on the command line and in a CSV file."""
     found = [_parameters(space, values_of(words))] if words else []
-    for row in _table(file) if file else ():
-        found.append(_parameters(space, {n: row[n] for n in space.names if n in row}))
+    rows = _table(file) if file else []
+    found += [_parameters(space, {n: row[n] for n in space.names if n in row}) for row in rows]
     if not found:
         raise InputError.of("E-USAGE-003", "no point is given", "", "", "Give m_zp=1200 m_a=400, or --file points.csv.")
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -71,7 +71,8 @@ def add(
     from idds_agents.cli import campaign as verb
 
     if path and "=" in path:  # the loop is left out
-        path, words = None, [path, *(words or ())]
+        words = [path, *(words or ())]
+        path = None
     return verb.request(
         "add", path, workdir, lambda space, _: {"points": verb.points_of(space, words or (), file)}, as_json=as_json
     )
@@ -79,7 +80,9 @@ def add(
 
 def import_(
     path: Annotated[str, typer.Argument(metavar="[LOOP]", help="The only one if left out.")],
-    file: Annotated[str | None, typer.Argument(metavar="FILE.csv", help="Columns: parameters, targets, sigmas.")] = None,
+    file: Annotated[
+        str | None, typer.Argument(metavar="FILE.csv", help="Columns: parameters, targets, sigmas.")
+    ] = None,
     workdir: _Workdir = None,
     as_json: _Json = False,
 ) -> int:
@@ -88,7 +91,7 @@ def import_(
 
     loop, csv = (path, Path(file)) if file else (None, Path(path))
 
-    def rows(space: verb.Space, targets: tuple[str, ...]) -> dict[str, object]:
+    def rows(space: Any, targets: Any) -> dict[str, Any]:
         return {"rows": verb.rows_of(space, targets, csv), "source": csv.name}
 
     return verb.request("import", loop, workdir, rows, as_json=as_json)

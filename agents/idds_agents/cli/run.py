@@ -39,6 +39,7 @@ class Options:
     given: Sequence[str] = ()
     seed: int = 0
     fresh: bool = False
+    reuse: bool = False
     slots: int | None = None
     config: Path | None = None
     json: bool = False
@@ -96,6 +97,7 @@ def _settings(options: Options) -> Settings:
 
 
 def assignments(given: Sequence[str]) -> dict[str, str]:
+    """What ``--set`` gave, by name."""
     found = {}
     for text in given:
         name, equals, value = text.partition("=")
@@ -135,7 +137,10 @@ def _ended_by_signals() -> Iterator[_Signals]:
 def _turn(workspace: Workspace, definition: Definition, options: Options, signals: _Signals) -> bool:
     """Let the engine run; returns whether the loop had concluded before."""
     source = source_folder(options.file) if options.file.is_file() else None
-    with running(workspace, definition, source, options.seed, fresh=options.fresh) as (engine, workflow):
+    with running(workspace, definition, source, options.seed, fresh=options.fresh, reuse=options.reuse) as (
+        engine,
+        workflow,
+    ):
         loop = engine.store.workflows.loops(workflow.id)[0]
         if loop.state in TERMINAL["loop"]:
             return True

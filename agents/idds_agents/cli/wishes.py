@@ -14,6 +14,7 @@ from idds_core.errors import Problem
 
 __all__ = ["actor", "wish"]
 
+
 def wish(verb: str, path: str | None, workdir: Path | None, *, as_json: bool) -> int:
     """Ask for a workflow to be held, resumed or cancelled, and wait for the answer."""
     workspace = find_workspace(workdir)
@@ -47,6 +48,7 @@ def wish(verb: str, path: str | None, workdir: Path | None, *, as_json: bool) ->
 
 
 def actor() -> str:
+    """Who gives a command."""
     try:
         return f"user {getpass.getuser()}"
     except (OSError, KeyError):
