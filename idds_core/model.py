@@ -135,6 +135,7 @@ class Step:
     outputs : name -> file name that the command leaves in its folder.
     result : name of a JSON file with values that the command leaves in its folder.
     provider : names of providers that may run it, "a | b"; None is any.
+    keep : how long files of its attempts are kept: "always", "until_merged" (the point has ended), or "30d" after that.
 
     """
 
@@ -151,6 +152,7 @@ class Step:
     provider: str | None = None
     requires: Requirements = field(default_factory=Requirements)
     retry: Retry = field(default_factory=Retry)
+    keep: str = "always"
 
 
 @dataclass(frozen=True)
@@ -193,6 +195,7 @@ def step(
     provider: str | None = ...,
     requires: Requirements = ...,
     retry: Retry = ...,
+    keep: str = ...,
 ) -> Callable[[Callable[..., Any]], FunctionStep]: ...
 def step(target: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Make a step of a function; used as ``@step`` or ``@step(requires=..., retry=...)``.
@@ -215,6 +218,7 @@ def command(
     provider: str | None = None,
     requires: Requirements | None = None,
     retry: Retry | None = None,
+    keep: str = "always",
 ) -> Step:
     """A step that runs a command line, split like a shell does but never given to one.
 
@@ -232,6 +236,7 @@ def command(
         provider=provider,
         requires=requires or Requirements(),
         retry=retry or Retry(),
+        keep=keep,
     )
 
 

@@ -42,7 +42,7 @@ def job_digest(
         payload = bind(step, {**definition, **point}, [(n, _by_content(r)) for n, r in upstream], "bundle", seed)
     except BindingError:
         return None
-    given = [step_digest(step, bundle, definition), dataclasses.asdict(payload), list(part)]
+    given: list[Any] = [step_digest(step, bundle, definition), dataclasses.asdict(payload), list(part)]
     given.append(seed if source.seed else None)
     given.append(dict(point) if source.parameters else None)
     return hashlib.sha256(canonical_json(given).encode()).hexdigest()[:32]

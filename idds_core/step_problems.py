@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from idds_core.binding import placeholders
 from idds_core.errors import Problem, did_you_mean
-from idds_core.model import FunctionStep, Loop, Requirements, Retry, Step
+from idds_core.model import FunctionStep, Loop, Requirements, Retry, Step, parse_seconds
 from idds_core.space import Space
 
 __all__ = ["body_problems", "name_problems", "reserved_problems"]
@@ -82,6 +82,7 @@ def body_problems(loop: Loop, where: str) -> Iterator[Problem]:
         yield from _payload_problems(step, place)
         yield from _output_problems(step, place)
         yield from _need_problems(step, place)
+        yield from _keep_problems(step, place)
         yield from _binding_problems(step, loop, seen, place)
         seen.append(step)
     if seen and seen[-1].run is not None and seen[-1].result is None:
@@ -183,6 +184,23 @@ def _need_problems(step: Step, where: str) -> Iterator[Problem]:
             yield _unmet("retry.attempts", retry.attempts, step, where)
         if retry.wait != 0 and not _positive(retry.wait):
             yield _unmet("retry.wait", retry.wait, step, where)
+
+
+def _keep_problems(step: Step, where: str) -> Iterator[Problem]:
+    if step.keep in ("always", "until_merged"):
+        return
+    try:
+        fine = isinstance(step.keep, str) and parse_seconds(step.keep) >= 0
+    except ValueError:
+        fine = False
+    if not fine:
+        yield Problem(
+            "E-STEP-013",
+            f"keep of step {step.name} cannot be met",
+            f"{step.keep!r}"[:80],
+            f"{where}.keep",
+            "Give 'always', 'until_merged', or a time such as '30d'.",
+        )
 
 
 def _unmet(name: str, value: object, step: Step, where: str) -> Problem:

@@ -15,6 +15,7 @@ from pathlib import Path
 from idds_agents.carrier import Carrier
 from idds_agents.catalog import Catalog
 from idds_agents.conductor import Conductor
+from idds_agents.keeper import Keeper
 from idds_agents.learner_host import LearnerHost
 from idds_agents.reuser import Reuser
 from idds_agents.revising import Draft, goes_on, refused_rerun
@@ -96,6 +97,7 @@ class Engine:
         self.carrier = Carrier(store, provider, catalog, workdir, settings, owner)
         self.conductor = Conductor(store, catalog)
         self.transformer = Transformer(store, catalog, thinker, waker.wake)
+        self.keeper = Keeper(store, catalog, workdir, workflow_id)
         self.reuser = Reuser(store, catalog, store.workflows.by_id(workflow_id))
         self._stop = threading.Event()
         self._disk_checked = float("-inf")
@@ -157,6 +159,7 @@ class Engine:
                 self._sweep()
                 self._waker.wait(self._pause())
         self.carrier.collect()
+        self.keeper.step()
         self.store.audit.seal()
         return self.store.workflows.loops(self._workflow_id)[0]
 
@@ -178,6 +181,7 @@ class Engine:
     def _sweep(self) -> None:
         """Housekeeping while nothing moves."""
         if self.store.now() - self._sealed > self._settings.sweep_seconds:
+            self.keeper.step()
             self.store.audit.seal()
             self._sealed = self.store.now()
 

@@ -134,6 +134,7 @@ class Audit:
         with self._db.reading() as connection:
             query = sa.select(tables.attempt.c.path, tables.result.c.result)
             query = query.join(tables.attempt, tables.attempt.c.id == tables.result.c.attempt_id)
+            query = query.where(tables.attempt.c.removed.is_(None))
             for path, text in connection.execute(query.order_by(tables.result.c.job_id)):
                 for name, file in json.loads(text).get("files", {}).items():
                     found.append(ResultFile(path, name, file["path"], file["bytes"], file["sha256"]))

@@ -20,6 +20,7 @@ from idds_core.store.audit import Audit
 from idds_core.store.database import Database
 from idds_core.store.iterations import Iterations
 from idds_core.store.jobs import Jobs
+from idds_core.store.keeping import Keeping
 from idds_core.store.queue import Queue
 from idds_core.store.reuse import Reuse
 from idds_core.store.revisions import Revisions
@@ -35,7 +36,7 @@ class Store:
 
     Attributes
     ----------
-    workflows, iterations, jobs, audit, queue, reuse, revisions : the parts.
+    workflows, iterations, jobs, audit, keeping, queue, reuse, revisions : the parts.
     id : random, made once; part of every key, so that nothing of another store is ever touched.
 
     """
@@ -46,6 +47,7 @@ class Store:
         self.iterations = Iterations(database)
         self.jobs = Jobs(database)
         self.audit = Audit(database)
+        self.keeping = Keeping(database)
         self.queue = Queue(database)
         self.reuse = Reuse(database)
         self.revisions = Revisions(database, self.workflows)
