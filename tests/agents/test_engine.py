@@ -122,7 +122,7 @@ def test_a_changed_run_is_refused_and_fresh_begins_anew(tmp_path: Path) -> None:
     with pytest.raises(DefinitionError, match=r"E-RUN-001 .*seed: 1 -> 2"):
         run(file, tmp_path / "work", seed=2)
     write(tmp_path / "src", SIMPLE, line="return {'y': 2 * x}")
-    with pytest.raises(DefinitionError, match=r"E-RUN-001 .*source: scan.py changed"):
+    with pytest.raises(DefinitionError, match=r"E-RUN-001 .*source: engine_scan.py changed; steps work give"):
         run(file, tmp_path / "work")
     fresh = run(file, tmp_path / "work", fresh=True)
     assert fresh.workflow.path == "simple~2"
