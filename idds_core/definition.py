@@ -19,7 +19,7 @@ from idds_core.plugins import CONDITIONS, LEARNERS, PRUNERS, build, describe
 from idds_core.space import Space
 from idds_core.step_problems import body_problems, name_problems, parameters_of, reserved_problems
 
-__all__ = ["Definition", "validate"]
+__all__ = ["Definition", "normal_document", "validate"]
 
 MODES = ("batch", "steady")
 _TARGET = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,79}")
@@ -119,10 +119,10 @@ def validate(given: Loop | Workflow) -> Definition:
     problems += _uncovered(shape_problems(document), problems)
     if problems:
         raise DefinitionError.all(dict.fromkeys(problems))
-    return Definition(_normal(document))
+    return Definition(normal_document(document))
 
 
-def _normal(document: Mapping[str, Any]) -> dict[str, Any]:
+def normal_document(document: Mapping[str, Any]) -> dict[str, Any]:
     """The document with each number in its field's type: 400 and 400.0 are the same definition."""
     normal: dict[str, Any] = json.loads(json.dumps({**document, **plain(workflow_of(document))}, allow_nan=False))
     return normal

@@ -143,6 +143,7 @@ class Step:
     merge : join the chunks of each variant of the step before.
     accept : share of the quanta (events, or chunks) of each variant that suffices when jobs fail for good.
     keep_checkpoint : keep the checkpoint folder of a job that is done.
+    keep : how long files of its attempts are kept: "always", "until_merged" (the point has ended), or "30d" after that.
 
     """
 
@@ -159,6 +160,7 @@ class Step:
     provider: str | None = None
     requires: Requirements = field(default_factory=Requirements)
     retry: Retry = field(default_factory=Retry)
+    keep: str = "always"
     keep_checkpoint: bool = False
     split: int | str = 1
     foreach: tuple[str, ...] = ()
@@ -215,6 +217,7 @@ def step(
     merge: bool = ...,
     accept: float = ...,
     keep_checkpoint: bool = ...,
+    keep: str = ...,
 ) -> Callable[[Callable[..., Any]], FunctionStep]: ...
 def step(target: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Make a step of a function; used as ``@step`` or ``@step(requires=..., retry=...)``.
@@ -242,6 +245,7 @@ def command(
     merge: bool = False,
     accept: float = 1.0,
     keep_checkpoint: bool = False,
+    keep: str = "always",
 ) -> Step:
     """A step that runs a command line, split like a shell does but never given to one.
 
@@ -264,6 +268,7 @@ def command(
         merge=merge,
         accept=accept,
         keep_checkpoint=keep_checkpoint,
+        keep=keep,
     )
 
 
@@ -324,6 +329,29 @@ class Loop:
 
         engine = entry_points(group="idds_core.engines")["embedded"].load()
         return engine(self, workdir, seed)
+
+    def ask(self, n: int | None = None, workdir: str | Path | None = None, *, seed: int = 0) -> Any:
+        """The points that a person is to measure now, at most `n`: for a loop without steps, ``body=chain()``."""
+        from importlib.metadata import entry_points
+
+        return entry_points(group="idds_core.engines")["ask"].load()(self, n, workdir, seed)
+
+    def tell(
+        self,
+        point: int,
+        *,
+        infeasible: str | None = None,
+        workdir: str | Path | None = None,
+        seed: int = 0,
+        **values: float,
+    ) -> Any:
+        """What a person has measured at the point of that number; returns where the loop stands.
+
+        ``loop.tell(3, cls=0.04, cls_sigma=0.01)``, or ``loop.tell(3, infeasible="why")``.
+        """
+        from importlib.metadata import entry_points
+
+        return entry_points(group="idds_core.engines")["tell"].load()(self, point, values, infeasible, workdir, seed)
 
 
 @dataclass(frozen=True)

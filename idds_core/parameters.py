@@ -70,19 +70,36 @@ def _range_problem(name: str, low: object, high: object) -> Problem | None:
     return None
 
 
+def _default_problem(name: str, parameter: Parameter) -> Problem | None:
+    """The default is where points lie that were measured before there was the parameter."""
+    if parameter.default is None or parameter.holds(parameter.default):
+        return None
+    return Problem(
+        "E-SPACE-011",
+        f"the default of {name} is none of its values",
+        f"default={parameter.default!r}",
+        f"space.{name}.default",
+        "Give a value in its range.",
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Real:
-    """A real number in [low, high], measured on a linear scale."""
+    """A real number in [low, high], measured on a linear scale.
+
+    default : its value at points that were measured before there was this parameter (``idds-core amend``).
+    """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     low: float
     high: float
     unit: str = ""
     kind: Literal["real"] = "real"
+    default: float | None = None
 
     def problems(self, name: str) -> list[Problem]:
         """What is wrong with it."""
-        found = _range_problem(name, self.low, self.high)
+        found = _range_problem(name, self.low, self.high) or _default_problem(name, self)
         return [found] if found else []
 
     def holds(self, value: object) -> bool:
@@ -107,6 +124,7 @@ class Log:
     high: float
     unit: str = ""
     kind: Literal["log"] = "log"
+    default: float | None = None
 
     def problems(self, name: str) -> list[Problem]:
         """What is wrong with it."""
@@ -119,6 +137,7 @@ class Log:
                 f"space.{name}",
                 "Raise low above 0 or use Real.",
             )
+        found = found or _default_problem(name, self)
         return [found] if found else []
 
     def holds(self, value: object) -> bool:
@@ -149,6 +168,7 @@ class Integer:
     high: int
     unit: str = ""
     kind: Literal["integer"] = "integer"
+    default: int | None = None
 
     def problems(self, name: str) -> list[Problem]:
         """What is wrong with it."""
@@ -169,6 +189,7 @@ class Integer:
                 f"space.{name}",
                 "Narrow it, or use Log.",
             )
+        found = found or _default_problem(name, self)
         return [found] if found else []
 
     def holds(self, value: object) -> bool:
@@ -192,10 +213,11 @@ class Categorical:
     choices: tuple[str, ...]
     unit: str = ""
     kind: Literal["categorical"] = "categorical"
+    default: str | None = None
 
     if TYPE_CHECKING:
 
-        def __init__(self, choices: Sequence[str], unit: str = "") -> None: ...
+        def __init__(self, choices: Sequence[str], unit: str = "", *, default: str | None = None) -> None: ...
 
     def __post_init__(self) -> None:
         if isinstance(self.choices, list):  # as people write it
@@ -206,7 +228,8 @@ class Categorical:
         choices = self.choices
         fine = isinstance(choices, tuple) and choices and all(isinstance(c, str) and c.isprintable() for c in choices)
         if fine and all(choices) and len(set(choices)) == len(choices):
-            return []
+            found = _default_problem(name, self)
+            return [found] if found else []
         return [
             Problem(
                 "E-SPACE-005",

@@ -125,7 +125,7 @@ MOVES: MappingProxyType[str, dict[str, frozenset[str]]] = MappingProxyType(
         },
         "job": {
             _J.WAITING: frozenset({_J.READY, _J.CANCELLED}),
-            _J.READY: frozenset({_J.RUNNING, _J.FAILED, _J.CANCELLED}),
+            _J.READY: frozenset({_J.RUNNING, _J.DONE, _J.FAILED, _J.CANCELLED}),  # DONE: with a known result
             _J.RUNNING: frozenset({_J.READY, _J.DONE, _J.FAILED, _J.CANCELLED}),
         },
         "attempt": {

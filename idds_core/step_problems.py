@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from idds_core.binding import placeholders
 from idds_core.errors import Problem, did_you_mean
 from idds_core.fan_problems import fan_problems
-from idds_core.model import FunctionStep, Loop, Requirements, Retry, Step
+from idds_core.model import FunctionStep, Loop, Requirements, Retry, Step, parse_seconds
 from idds_core.partition import is_wide
 from idds_core.space import Space
 
@@ -76,8 +76,8 @@ def body_problems(
 
     """
     elements = body if isinstance(body, (list, tuple)) else ()
-    if not elements:
-        why = "" if isinstance(body, (list, tuple)) else f"{body!r}"[:80]
+    if not isinstance(body, (list, tuple)):  # chain() without steps: a person measures the points
+        why = f"{body!r}"[:80]
         yield Problem("E-STEP-001", "the loop has no steps", why, where, "Give body=chain(a_step, ...).")
     seen: list[Step | Loop] = []
     for i, step in enumerate(elements):
@@ -97,6 +97,7 @@ def body_problems(
             yield from _payload_problems(step, place)
             yield from _output_problems(step, place)
             yield from _need_problems(step, place)
+            yield from _keep_problems(step, place)
             yield from _binding_problems(step, known, [*before, *seen], place)
             yield from fan_problems(step, known, seen, place)
         seen.append(step)
@@ -209,6 +210,23 @@ def _need_problems(step: Step, where: str) -> Iterator[Problem]:
             yield _unmet("retry.attempts", retry.attempts, step, where)
         if retry.wait != 0 and not _positive(retry.wait):
             yield _unmet("retry.wait", retry.wait, step, where)
+
+
+def _keep_problems(step: Step, where: str) -> Iterator[Problem]:
+    if step.keep in ("always", "until_merged"):
+        return
+    try:
+        fine = isinstance(step.keep, str) and parse_seconds(step.keep) >= 0
+    except ValueError:
+        fine = False
+    if not fine:
+        yield Problem(
+            "E-STEP-013",
+            f"keep of step {step.name} cannot be met",
+            f"{step.keep!r}"[:80],
+            f"{where}.keep",
+            "Give 'always', 'until_merged', or a time such as '30d'.",
+        )
 
 
 def _unmet(name: str, value: object, step: Step, where: str) -> Problem:

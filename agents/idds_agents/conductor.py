@@ -5,6 +5,7 @@ from __future__ import annotations
 from idds_agents.catalog import Catalog
 from idds_agents.points import advance_points, leave_result
 from idds_agents.postman import Postman
+from idds_agents.requests import REQUESTS, Requests
 from idds_core.states import LoopState, PointState, VerdictKind, Wish, WorkflowState
 from idds_core.store import LoopRecord, Store
 
@@ -32,6 +33,7 @@ class Conductor:
         self._swept = float("-inf")
         self.postman = postman
         self._told: set[int] = set()  # loops of which it is told that they fail often
+        self._requests = Requests(store, catalog)
 
     def step(self) -> int:
         """Everything that can be moved now, in one transaction; returns how much."""
@@ -75,6 +77,9 @@ class Conductor:
         """Take the commands that people at other terminals wrote."""
         commands = self._store.workflows.open_commands()
         for command in commands:
+            if command.verb in REQUESTS:
+                self._store.workflows.answer(command, self._requests.take(command))
+                continue
             wish = _WISHES[command.verb]
             workflow = self._store.workflows.by_id(command.workflow_id)
             if workflow.state in (WorkflowState.ACTIVE, WorkflowState.HELD):
@@ -114,7 +119,7 @@ class Conductor:
 
     def _conduct_hidden(self, loop: LoopRecord) -> int:
         """The workflow's own steps: when their one point has ended, so has all of it."""
-        moved = self._store.iterations.close_finished(loop.id, loop.created)
+        moved = self._store.iterations.close_finished(loop.id, loop.started)
         (point,) = self._store.iterations.points(loop.id)
         if point.state is PointState.OPEN or loop.state is not LoopState.ACTIVE:
             return moved
@@ -168,8 +173,8 @@ class Conductor:
         """Close what can be closed; in steady mode, freeze the next question when its time has come."""
         if self._steady(loop):
             plan = self._catalog.plan(loop.id).loop
-            return self._store.steady.close(loop.id, loop.created, plan.batch, plan.top_up)
-        return self._store.iterations.close_finished(loop.id, loop.created)
+            return self._store.steady.close(loop.id, loop.started, plan.batch, plan.top_up)
+        return self._store.iterations.close_finished(loop.id, loop.started)
 
     def _conclude(self, loop: LoopRecord, state: LoopState, reason: str) -> None:
         if loop.parent_point is not None:  # the point around it goes on

@@ -18,8 +18,11 @@ from idds_agents.carrier import Carrier
 from idds_agents.catalog import Catalog
 from idds_agents.cleaning import clean, expired
 from idds_agents.conductor import Conductor
+from idds_agents.keeper import Keeper
 from idds_agents.learner_host import LearnerHost
 from idds_agents.postman import Postman
+from idds_agents.reuser import Reuser
+from idds_agents.revising import Draft, goes_on, refused_rerun
 from idds_agents.targets import read_targets
 from idds_agents.transformer import Thinker, Transformer
 from idds_agents.wakeup import Waker
@@ -101,6 +104,8 @@ class Engine:
         self.carrier = Carrier(store, provider, catalog, workdir, settings, owner)
         self.conductor = Conductor(store, catalog, postman)
         self.transformer = Transformer(store, catalog, thinker, waker.wake)
+        self.keeper = Keeper(store, catalog, workdir, workflow_id)
+        self.reuser = Reuser(store, catalog, store.workflows.by_id(workflow_id))
         self._stop = threading.Event()
         self._disk_checked = float("-inf")
         self._sealed = store.now()
@@ -163,13 +168,15 @@ class Engine:
                 self._conducted = self.store.now()
                 self.conductor.step()
             decided = self.transformer.step()
+            reused = self.reuser.step()
             claimed = self.carrier.claim()
         self.carrier.dispatch()
         self.conductor.deliver()
         if not self.carrier.draining:
             self.transformer.start()
         # without a barrier more may have ended while the learner was thinking: the conductor must look again
-        self._again = nudged or self.carrier.ended_unwritten or (decided > 0 and (not claimed or self._steady()))
+        self._again = nudged or self.carrier.ended_unwritten or reused > 0
+        self._again |= decided > 0 and (not claimed or self._steady())
         return self._again
 
     def run(self, watch: Callable[[LoopRecord], None] = lambda _: None) -> LoopRecord:
@@ -194,6 +201,7 @@ class Engine:
                 self._waker.wait(self._pause())
         self.carrier.collect()
         self.carrier.close_sealed()
+        self.keeper.step()
         self.store.audit.seal()
         self.tell()
         return self.store.workflows.loops(self._workflow_id)[0]
@@ -229,6 +237,7 @@ class Engine:
     def _sweep(self) -> None:
         """Housekeeping while nothing moves."""
         if self.store.now() - self._sealed > self._settings.sweep_seconds:
+            self.keeper.step()
             self.store.audit.seal()
             self._sealed = self.store.now()
 
@@ -261,7 +270,9 @@ class Engine:
 
 
 # ---------------------------------------------------------------------- entering a workflow
-def enter(store: Store, definition: Definition, bundle: str, seed: int, *, fresh: bool = False) -> WorkflowRecord:
+def enter(
+    store: Store, definition: Definition, bundle: str, seed: int, *, fresh: bool = False, reuse: bool = False
+) -> WorkflowRecord:
     """The stored workflow of a definition: found again when it is the same, else made.
 
     Raises
@@ -282,22 +293,11 @@ def enter(store: Store, definition: Definition, bundle: str, seed: int, *, fresh
                 known.path,
                 f"'idds-core cancel {known.path}' first.",
             )
-        return store.workflows.add(definition, bundle, seed, known.revision + 1)
-    changes = {
-        "definition": known.definition != definition.text,
-        "source": known.bundle != bundle,
-        f"seed ({known.seed}, now {seed})": known.seed != seed,
-    }
-    changed = [what for what, is_so in changes.items() if is_so]
-    if changed:
-        raise DefinitionError.of(
-            "E-RUN-001",
-            f"{known.path} was started differently",
-            f"changed: {', '.join(changed)}",
-            known.path,
-            "Run it as it was, give --fresh to begin anew, or another --workdir.",
-        )
-    return known
+        return store.workflows.add(definition, bundle, seed, known.revision + 1, reuse=int(reuse))
+    draft = Draft(known, definition, bundle, store.path.parent / "bundles")
+    if known.seed == seed and goes_on(store, draft):
+        return known
+    raise refused_rerun(draft, seed)
 
 
 def check_routes(definition: Definition, providers: Mapping[str, Capabilities]) -> None:
@@ -330,12 +330,16 @@ def check_routes(definition: Definition, providers: Mapping[str, Capabilities]) 
 def running(
     workspace: Workspace,
     definition: Definition,
-    source: Path,
+    source: Path | None,
     seed: int,
     *,
     fresh: bool = False,
+    reuse: bool = False,
 ) -> Iterator[tuple[Engine, WorkflowRecord]]:
-    """An engine that owns a work folder, for one definition; everything it started ends with it."""
+    """An engine that owns a work folder, for one definition; everything it started ends with it.
+
+    source : the folder that is bundled; None is the newest revision on record, as it stands.
+    """
     from idds_core.loading import make_bundle
     from idds_core.providers.local import LocalProvider
 
@@ -361,8 +365,13 @@ def running(
         stack.callback(provider.close)
         can = provider.capabilities
         check_routes(definition, {provider.name: can})
-        bundle, _ = make_bundle(source, workspace.bundles, workspace.folder)
-        workflow = enter(store, definition, bundle, seed, fresh=fresh)
+        if source is None:
+            found = store.workflows.latest(definition.name)
+            assert found is not None
+            workflow = found
+        else:
+            bundle, _ = make_bundle(source, workspace.bundles, workspace.folder)
+            workflow = enter(store, definition, bundle, seed, fresh=fresh, reuse=reuse)
         close_left_open(store, workspace.folder, workflow.id)
         providers = {provider.name: dataclasses.asdict(can)}
         workspace.publish({"pid": os.getpid(), "host": platform.node(), "since": store.now(), "providers": providers})

@@ -26,7 +26,10 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
     history = History.from_json(request["history"])
     learner = build(loop["learner"], LEARNERS)
     condition = build(loop["until"], CONDITIONS)
-    wanted = loop["batch"] - len(history.pending) if history.iterations else loop["first"]  # none pends in batch mode
+    if history.iterations:
+        wanted = loop["batch"] - len(history.pending)  # none pends in batch mode
+    else:  # what was measured elsewhere takes the place of a part of the first design
+        wanted = max(loop["first"] - len(history.measured), min(loop["batch"], loop["first"]))
     left = getattr(condition, "remaining", lambda _: None)(history)
     n = max(0, wanted if left is None else min(wanted, left))
     proposal = learner.ask(history, n)

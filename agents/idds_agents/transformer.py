@@ -12,7 +12,7 @@ from idds_core.errors import IddsError
 from idds_core.history import History, canonical_json
 from idds_core.ports import Verdict
 from idds_core.states import LoopState, VerdictKind, Wish
-from idds_core.store import Decision, Iteration, LoopRecord, Store
+from idds_core.store import Decision, Iteration, LoopRecord, Store, Waiting
 
 __all__ = ["Answer", "Thinker", "Transformer", "proposal_problem", "verdict_of"]
 
@@ -134,15 +134,18 @@ class Transformer:
             return 1
         with self._store.transaction():
             last = self._store.iterations.last(loop.id)
-            if (last.number if last else 0) != number:
-                return 0
+            written = self._store.counters(loop.id).get("points", 0)
+            if (last.number if last else 0) != number or written != len(history.points):
+                return 0  # points were brought meanwhile: the question is another one now
             self._write(loop, plan, last, answer, history)
         return 1
 
     def _write(
         self, loop: LoopRecord, plan: LoopPlan, last: Iteration | None, answer: Answer, history: History
     ) -> None:
-        verdict, points = verdict_of(answer, history), answer["points"]
+        verdict = verdict_of(answer, history)
+        waiting = self._store.queue.waiting(loop.id)  # what people asked for comes first
+        points, verdict = _with_waiting(answer["points"], waiting, history, verdict)
         if last is not None:
             decided = self._store.iterations.decide(last, Decision(answer["state"], answer["diagnostics"], verdict))
             if not decided:
@@ -151,3 +154,18 @@ class Transformer:
         if not verdict.stop or last is None:
             first = len(history.points) + 1
             self._store.iterations.add(loop.id, plan.loop, number + 1, points, answer["asked"], first, plan.values)
+            self._store.queue.entered(loop.id, waiting, first)
+
+
+def _with_waiting(
+    proposed: Sequence[Mapping[str, Any]], waiting: Sequence[Waiting], history: History, verdict: Verdict
+) -> tuple[list[Mapping[str, Any]], Verdict]:
+    """The points that people asked for, then the learner's; a loop does not stop before the former are measured."""
+    if not waiting:
+        return list(proposed), verdict
+    names = history.space.names
+    known = {tuple(w.parameters[n] for n in names) for w in waiting}
+    points = [w.parameters for w in waiting] + [p for p in proposed if tuple(p[n] for n in names) not in known]
+    if verdict.stop:
+        verdict = Verdict(VerdictKind.GO_ON, f"{len(waiting)} points that were asked for come first; {verdict.reason}")
+    return points, verdict

@@ -4,6 +4,7 @@ from idds_core.store.filesystem import is_network, kind_of
 from idds_core.store.iterations import Decision
 from idds_core.store.lease import HeartbeatLock
 from idds_core.store.maintenance import back_up, check_file, restore
+from idds_core.store.queue import IMPORTED, Waiting
 from idds_core.store.records import (
     Attempt,
     Claim,
@@ -20,9 +21,12 @@ from idds_core.store.records import (
     place_of,
 )
 from idds_core.store.retention import Freed
+from idds_core.store.reuse import Known, PlainJob
+from idds_core.store.revisions import NewPoint, OldJob, OldPoint
 from idds_core.store.store import OwnerLock, Store, open_store, upgrade_store
 
 __all__ = [
+    "IMPORTED",
     "Attempt",
     "Claim",
     "Command",
@@ -32,13 +36,19 @@ __all__ = [
     "HeartbeatLock",
     "Iteration",
     "Job",
+    "Known",
     "LoopRecord",
     "Message",
+    "NewPoint",
+    "OldJob",
+    "OldPoint",
     "Outcome",
     "OwnerLock",
+    "PlainJob",
     "Progress",
     "ResultFile",
     "Store",
+    "Waiting",
     "WorkflowRecord",
     "back_up",
     "check_file",

@@ -29,9 +29,13 @@ INVARIANTS: dict[str, str] = {
     "a job is DONE exactly when it has a result": """
         SELECT j.id, j.state FROM job j LEFT JOIN result r ON r.job_id = j.id
         WHERE (j.state = 'DONE') <> (r.job_id IS NOT NULL)""",
-    "a result belongs to its SUCCEEDED attempt": """
-        SELECT r.job_id, a.state FROM result r LEFT JOIN attempt a ON a.id = r.attempt_id
-        WHERE a.id IS NULL OR a.job_id <> r.job_id OR a.state <> 'SUCCEEDED'""",
+    "a result belongs to its SUCCEEDED attempt, or was taken over from another job's": """
+        SELECT r.job_id, a.state FROM result r LEFT JOIN attempt a ON a.id = coalesce(r.attempt_id, r.reused_from)
+        WHERE a.id IS NULL OR a.state <> 'SUCCEEDED' OR (r.attempt_id IS NOT NULL) = (r.reused_from IS NOT NULL)
+        OR (a.job_id = r.job_id) <> (r.attempt_id IS NOT NULL)""",
+    "a result that was taken over is what it was": """
+        SELECT r.job_id, r.reused_from FROM result r JOIN result o ON o.attempt_id = r.reused_from
+        WHERE o.result <> r.result""",
     "a SUCCEEDED attempt has the result": """
         SELECT a.id, a.state FROM attempt a LEFT JOIN result r ON r.attempt_id = a.id
         WHERE a.state = 'SUCCEEDED' AND r.job_id IS NULL""",
@@ -47,12 +51,16 @@ INVARIANTS: dict[str, str] = {
     "point numbers are dense": """
         SELECT loop_id, count(*) FROM point GROUP BY loop_id HAVING count(*) <> max(number) OR min(number) <> 1""",
     "a point ended exactly when its jobs did": f"""
-        SELECT p.id, p.state FROM point p WHERE p.wide = 0 AND (p.state = 'open') <>
+        SELECT p.id, p.state FROM point p WHERE p.wide = 0 AND EXISTS (SELECT 1 FROM job j WHERE j.point_id = p.id) AND
+        (p.state = 'open') <>
         EXISTS (SELECT 1 FROM job j WHERE j.point_id = p.id AND j.state NOT IN {_terminal("job")})""",
     "nothing of an ended point goes on": f"""
         SELECT p.id, p.state FROM point p WHERE p.wide = 1 AND p.state <> 'open' AND (
         EXISTS (SELECT 1 FROM job j WHERE j.point_id = p.id AND j.state NOT IN {_terminal("job")}) OR
         EXISTS (SELECT 1 FROM loop l WHERE l.parent_point = p.id AND l.state NOT IN {_terminal("loop")}))""",
+    "a continued point is the same point": """
+        SELECT p.id, o.number FROM point p JOIN point o ON o.id = p.continued
+        WHERE o.number <> p.number OR o.loop_id = p.loop_id""",
     "a MEASURED point has an observation, and no other has one": """
         SELECT id, state FROM point WHERE (state = 'MEASURED') <> (observation IS NOT NULL)""",
     "a FAILED point says its class": """
@@ -157,6 +165,7 @@ class Audit:
         with self._db.reading() as connection:
             query = sa.select(tables.attempt.c.path, tables.result.c.result)
             query = query.join(tables.attempt, tables.attempt.c.id == tables.result.c.attempt_id)
+            query = query.where(tables.attempt.c.removed.is_(None))
             for path, text in connection.execute(query.order_by(tables.result.c.job_id)):
                 for name, file in json.loads(text).get("files", {}).items():
                     found.append(ResultFile(path, name, file["path"], file["bytes"], file["sha256"]))

@@ -255,7 +255,7 @@ class Iterations:
             if wide:
                 numbers = range(first_number, first_number + len(rows))
                 add_loops(self._db, loop_id, loop, number, dict(zip(point_ids, numbers, strict=True)))
-            if jobs:
+            if jobs:  # without steps a person measures the points
                 self._db.insert(tables.job, jobs)
             self._db.count(loop_id, "points", len(rows))
             self._db.count(loop_id, "jobs", len(jobs))

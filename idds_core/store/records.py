@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from idds_core.binding import Given
@@ -41,6 +41,8 @@ class WorkflowRecord:
     state: WorkflowState
     wish: Wish
     reason: str
+    continues: int | None = None
+    reuse: int = 0
 
     @property
     def path(self) -> str:
@@ -62,6 +64,12 @@ class LoopRecord:
     parent_point: int | None = None
     step_no: int = 0
     unblinded: float | None = None
+    before_s: float = 0.0
+
+    @property
+    def started(self) -> float:
+        """Since when its time counts: what the revisions before it took is part of it, the time between is not."""
+        return self.created - self.before_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +252,7 @@ class Command:
     workflow_id: int
     verb: str
     actor: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

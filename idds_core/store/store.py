@@ -18,17 +18,21 @@ from idds_core.store.audit import Audit
 from idds_core.store.database import Database
 from idds_core.store.iterations import Iterations
 from idds_core.store.jobs import Jobs
+from idds_core.store.keeping import Keeping
 from idds_core.store.outbox import Outbox
 from idds_core.store.points import Points
+from idds_core.store.queue import Queue
 from idds_core.store.reports import Reports
 from idds_core.store.retention import Retention
+from idds_core.store.reuse import Reuse
+from idds_core.store.revisions import Revisions
 from idds_core.store.steady import Steady
 from idds_core.store.usage import StepUsage, usage_by_step
 from idds_core.store.workflows import Workflows
 
 __all__ = ["OwnerLock", "Store", "open_store", "upgrade_store"]
 
-HEAD = "0003"
+HEAD = "0004"
 
 
 class Store:
@@ -36,7 +40,8 @@ class Store:
 
     Attributes
     ----------
-    workflows, iterations, points, jobs, steady, audit, retention, reports, outbox : the parts.
+    workflows, iterations, points, jobs, steady, audit, retention, reports, outbox, keeping, queue, reuse, revisions :
+        the parts.
     id : random, made once; part of every key, so that nothing of another store is ever touched.
 
     """
@@ -52,6 +57,10 @@ class Store:
         self.audit = Audit(database)
         self.retention = Retention(database)
         self.reports = Reports(database)
+        self.keeping = Keeping(database)
+        self.queue = Queue(database)
+        self.reuse = Reuse(database)
+        self.revisions = Revisions(database, self.workflows)
         self.id = self.workflows.meta("store_id") or ""
 
     def own(self, token: str) -> None:

@@ -19,6 +19,7 @@ __all__ = [
     "outbox",
     "point",
     "progress",
+    "queued",
     "report",
     "result",
     "workflow",
@@ -67,6 +68,7 @@ workflow = sa.Table(
     sa.Column("bundle", sa.Text, nullable=False),
     sa.Column("seed", sa.BigInteger, nullable=False),
     sa.Column("wish", sa.Text, nullable=False, server_default="run"),
+    sa.Column("reuse", sa.Integer, nullable=False, server_default="0"),
     *_state(),
     sa.UniqueConstraint("name", "revision"),
 )
@@ -78,6 +80,7 @@ loop = sa.Table(
     _parent("workflow"),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("wish", sa.Text, nullable=False, server_default="run"),
+    sa.Column("before_s", sa.Float, nullable=False, server_default="0"),  # what the revisions before it took
     *_state(),
     sa.Column("parent_point", sa.Integer),
     sa.Column("unblinded", sa.Float),
@@ -124,6 +127,7 @@ point = sa.Table(
     sa.Column("retry_of", sa.ForeignKey("point.id")),
     sa.Column("ingest_no", sa.Integer),
     sa.Column("last_report", sa.Text),
+    sa.Column("continued", sa.Integer),  # id of the same point in the revision before
     *_state(),
     sa.Column("wide", sa.Integer, nullable=False, server_default="0"),
     sa.Column("ending", sa.Text),
@@ -185,6 +189,7 @@ attempt = sa.Table(
     sa.Column("wall_s", sa.Float),
     sa.Column("cpu_s", sa.Float),
     sa.Column("max_rss", sa.BigInteger),
+    sa.Column("removed", sa.Float),  # since when its folder holds nothing but the log
     *_state(),
     sa.UniqueConstraint("job_id", "number"),
 )
@@ -193,13 +198,34 @@ sa.Index("ix_attempt_live", attempt.c.job_id, unique=True, sqlite_where=_LIVE, p
 _FAILED = attempt.c.state == "FAILED"
 sa.Index("ix_attempt_failed", attempt.c.loop_id, attempt.c.id, sqlite_where=_FAILED, postgresql_where=_FAILED)
 
-# One result for a job, ever: the primary key says so.
+# One result for a job, ever: the primary key says so. It is its own attempt's, or taken over from another job's.
 result = sa.Table(
     "result",
     metadata,
     sa.Column("job_id", sa.ForeignKey("job.id"), primary_key=True, autoincrement=False),
-    sa.Column("attempt_id", sa.ForeignKey("attempt.id"), nullable=False, unique=True),
+    sa.Column("attempt_id", sa.ForeignKey("attempt.id"), unique=True),
     sa.Column("result", sa.Text, nullable=False),
+    sa.Column("digest", sa.Text, index=True),
+    sa.Column("reused_from", sa.ForeignKey("attempt.id")),
+)
+
+# Points that people asked for and that enter with the next iteration; `number` is what they became.
+queued = sa.Table(
+    "queued",
+    metadata,
+    _id(),
+    _parent("loop"),
+    sa.Column("parameters", sa.Text, nullable=False),
+    sa.Column("retry_of", sa.ForeignKey("point.id")),
+    sa.Column("reason", sa.Text, nullable=False, server_default=""),
+    sa.Column("created", sa.Float, nullable=False),
+    sa.Column("number", sa.Integer),
+)
+sa.Index(
+    "ix_queued_open",
+    queued.c.loop_id,
+    sqlite_where=queued.c.number.is_(None),
+    postgresql_where=queued.c.number.is_(None),
 )
 
 # What came after its job had ended: kept for people, never part of a history.
@@ -293,6 +319,7 @@ command = sa.Table(
     sa.Column("created", sa.Float, nullable=False),
     sa.Column("done", sa.Float),
     sa.Column("answer", sa.Text),
+    sa.Column("arguments", sa.Text),
 )
 sa.Index(
     "ix_command_open", command.c.id, sqlite_where=command.c.done.is_(None), postgresql_where=command.c.done.is_(None)

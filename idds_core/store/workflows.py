@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from idds_core.definition import Definition
+from idds_core.history import strict_json
 from idds_core.states import LoopState, Wish, WorkflowState
 from idds_core.store import tables
 from idds_core.store.database import Database
@@ -17,7 +19,20 @@ from idds_core.store.records import Command, LoopRecord, WorkflowRecord
 __all__ = ["Workflows"]
 
 _WORKFLOW = [
-    tables.workflow.c[n] for n in ("id", "name", "revision", "definition", "bundle", "seed", "state", "wish", "reason")
+    tables.workflow.c[n]
+    for n in (
+        "id",
+        "name",
+        "revision",
+        "definition",
+        "bundle",
+        "seed",
+        "state",
+        "wish",
+        "reason",
+        "continues",
+        "reuse",
+    )
 ]
 _LOOP = [
     tables.loop.c[n]
@@ -29,6 +44,7 @@ _LOOP = [
         "wish",
         "reason",
         "created",
+        "before_s",
         "parent_point",
         "step_no",
         "unblinded",
@@ -42,7 +58,7 @@ _ALL_LOOPS = sa.select(*_LOOP).order_by(tables.loop.c.id)
 _LOOPS_OF = _ALL_LOOPS.where(tables.loop.c.workflow_id == sa.bindparam("workflow"))
 _ONE_LOOP = sa.select(*_LOOP).where(tables.loop.c.id == sa.bindparam("loop"))
 _OPEN_COMMANDS = (
-    sa.select(*[tables.command.c[n] for n in ("id", "workflow_id", "verb", "actor")])
+    sa.select(*[tables.command.c[n] for n in ("id", "workflow_id", "verb", "actor", "arguments")])
     .where(tables.command.c.done.is_(None))
     .order_by(tables.command.c.id)
 )
@@ -56,8 +72,10 @@ class Workflows:
         self._announce = announce
 
     # ------------------------------------------------------------------ workflows
-    def add(self, definition: Definition, bundle: str, seed: int, revision: int = 1) -> WorkflowRecord:
-        """Store a workflow with its loops, ready to run; all or nothing."""
+    def add(
+        self, definition: Definition, bundle: str, seed: int, revision: int = 1, **more: int | None
+    ) -> WorkflowRecord:
+        """Store a workflow with its loops, ready to run; all or nothing. `more`: its `continues`, its `reuse`."""
         now = self._db.now()
         with self._db.transaction() as connection:
             row = {
@@ -68,6 +86,7 @@ class Workflows:
                 "seed": seed,
                 "state": WorkflowState.ACTIVE,
                 "created": now,
+                **more,
             }
             key = connection.execute(sa.insert(tables.workflow), row).inserted_primary_key
             assert key is not None
@@ -145,9 +164,10 @@ class Workflows:
                 sa.update(tables.loop).where(tables.loop.c.workflow_id == workflow_id).values(wish=str(wish))
             )
 
-    def command(self, workflow_id: int, verb: str, actor: str) -> int:
+    def command(self, workflow_id: int, verb: str, actor: str, arguments: Mapping[str, Any] | None = None) -> int:
         """Write down what a person at another terminal wants; the engine takes it between two moves."""
-        row = {"workflow_id": workflow_id, "verb": verb, "actor": actor, "created": self._db.now()}
+        row: dict[str, Any] = {"workflow_id": workflow_id, "verb": verb, "actor": actor, "created": self._db.now()}
+        row["arguments"] = None if arguments is None else strict_json(arguments)
         with self._db.transaction() as connection:
             key = connection.execute(sa.insert(tables.command), row).inserted_primary_key
         assert key is not None
@@ -155,7 +175,9 @@ class Workflows:
 
     def open_commands(self) -> list[Command]:
         """Commands that have not taken effect, in order."""
-        return [Command(*row) for row in self._db.run(_OPEN_COMMANDS)]
+        return [
+            Command(row[0], row[1], row[2], row[3], json.loads(row[4] or "{}")) for row in self._db.run(_OPEN_COMMANDS)
+        ]
 
     def answer(self, command: Command, text: str) -> None:
         """A command has taken effect: an event, and the answer for who asked."""

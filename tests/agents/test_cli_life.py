@@ -155,7 +155,7 @@ def test_max_wall_leaves_what_does_not_end(cli: Cli, runs: Runs) -> None:
                                    ("--max-wall", "2h", "--margin", "x")])  # fmt: skip
 def test_a_limit_that_cannot_be_read_is_refused(cli: Cli, runs: Runs, given: tuple[str, ...]) -> None:
     done = cli("run", runs.scan("cube"), *given)
-    assert (done.code, len(done.lines), done.err.split()[0]) == (4, 1, "E-USAGE-003")
+    assert (done.code, len(done.lines), done.err.split()[0]) == (4, 1, "E-USAGE-006")
 
 
 # ---------------------------------------------------------------------- with a clock that is set

@@ -119,10 +119,10 @@ def test_the_same_command_again_prints_the_same_result(tmp_path: Path) -> None:
 def test_a_changed_run_is_refused_and_fresh_begins_anew(tmp_path: Path) -> None:
     file = write(tmp_path / "src", SIMPLE, line="return {'y': x}")
     run(file, tmp_path / "work")
-    with pytest.raises(DefinitionError, match=r"E-RUN-001 .*changed: seed \(1, now 2\)"):
+    with pytest.raises(DefinitionError, match=r"E-RUN-001 .*seed: 1 -> 2"):
         run(file, tmp_path / "work", seed=2)
     write(tmp_path / "src", SIMPLE, line="return {'y': 2 * x}")
-    with pytest.raises(DefinitionError, match=r"E-RUN-001 .*changed: source"):
+    with pytest.raises(DefinitionError, match=r"E-RUN-001 .*source: engine_scan.py changed; steps work give"):
         run(file, tmp_path / "work")
     fresh = run(file, tmp_path / "work", fresh=True)
     assert fresh.workflow.path == "simple~2"

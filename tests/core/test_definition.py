@@ -257,7 +257,6 @@ def _typo(m_zq: Any) -> None: ...
         ({"targets": 5}, "E-DEF-011", "targets"),
         ({"learner": Odd(targets=())}, "E-DEF-011", "targets"),
         ({"parameters": {"ctx": 1}}, "E-DEF-015", "space.ctx"),
-        ({"body": ()}, "E-STEP-001", "body"),
         ({"body": None}, "E-STEP-001", "body"),
         ({"body": generate}, "E-STEP-001", "body"),
         ({"body": chain(generate, analyse, print)}, "E-STEP-002", "body[2]"),

@@ -13,6 +13,7 @@ from idds_agents.cli.arguments import Json as _Json
 from idds_agents.cli.arguments import Loop as _Loop
 from idds_agents.cli.arguments import Workdir as _Workdir
 from idds_agents.cli.arguments import give_examples
+from idds_agents.cli.campaign_app import register
 
 __all__ = ["app"]
 
@@ -48,13 +49,16 @@ def _root(
 
 @app.command()
 def run(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Python file that defines a loop.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Python file that defines a loop, or a workflow on record.")
+    ],
     workdir: Annotated[Path | None, typer.Option("--workdir", help="Default: ./<workflow>-run.")] = None,
     given: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Argument of define().")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**62, help="Of everything random.")] = 0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin a new revision instead of going on.")] = False,
+    reuse: Annotated[bool, typer.Option("--reuse", help="With --fresh: take over results that are known.")] = False,
     slots: Annotated[int | None, typer.Option(min=1, max=4096, help="Jobs at once. Default: the cores.")] = None,
     config: Annotated[Path | None, typer.Option("--config", metavar="FILE.toml", help="Settings.")] = None,
     as_json: _Json = False,
@@ -81,8 +85,8 @@ def run(
     from idds_agents.cli import run as verb
 
     return verb.run(verb.Options(
-        file, workdir, given or (), seed, fresh, slots, config, as_json, quiet, detach, max_wall, margin, notify or (),
-        database,
+        file, workdir, given or (), seed, fresh, reuse, slots, config, as_json, quiet, detach, max_wall, margin,
+        notify or (), database,
     ))  # fmt: skip
 
 
@@ -281,4 +285,5 @@ def doctor(workdir: _Workdir = None, as_json: _Json = False) -> int:
 
 
 operations.register(app)
+register(app)
 give_examples(app)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shlex
 import signal
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 from idds_agents.cli.problems import HANDED_OVER, InputError
 from idds_agents.cli.text import hush, print_json, reader_is_gone, say, warn
 from idds_agents.cli.watching import Display, Watcher
+from idds_agents.cli.where import looking, resolve_loop
 from idds_agents.engine import Engine, exit_code, running
 from idds_agents.report.document import loop_document
 from idds_agents.report.reading import LoopView, view_loop
@@ -26,7 +28,7 @@ from idds_core.settings import Settings, read_settings
 from idds_core.states import TERMINAL, LoopState
 from idds_core.store import LoopRecord, Store
 
-__all__ = ["Options", "make_display", "run", "summary"]
+__all__ = ["Options", "assignments", "make_display", "run", "summary"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Options:
     given: Sequence[str] = ()
     seed: int = 0
     fresh: bool = False
+    reuse: bool = False
     slots: int | None = None
     config: Path | None = None
     json: bool = False
@@ -52,16 +55,31 @@ class Options:
 def run(options: Options) -> int:
     """Run a scan file until its loop has concluded, and say how it ended; returns the exit code."""
     settings = _settings(options)
+    if not options.file.suffix and not options.file.is_file():
+        workspace, definition = _on_record(options, settings)
+    else:
+        definition = load(options.file, assignments(options.given))
+        workspace = Workspace(options.workdir or Path(f"{definition.name}-run"), settings)
     limit = _limit(options)
-    definition = load(options.file, _assignments(options.given))
-    workspace = Workspace(options.workdir or Path(f"{definition.name}-run"), settings)
     for line in workspace.warnings():
         warn(line)
     if options.detach:
         from idds_agents.cli.detach import detach
 
         return detach(workspace, options)
-    with _ended_by_signals(settings.hand_over_seconds) as signals:
+    return _finish(workspace, definition, options, limit)
+
+
+def _on_record(options: Options, settings: Settings) -> tuple[Workspace, Definition]:
+    """A workflow by its name: what was continued by hand, or whose file is far away."""
+    with looking(options.workdir) as (workspace, store):
+        record = store.workflows.latest(resolve_loop(store, str(options.file)).workflow.name)
+        assert record is not None
+    return Workspace(workspace.folder, settings), Definition(json.loads(record.definition))
+
+
+def _finish(workspace: Workspace, definition: Definition, options: Options, limit: tuple[float, float] | None) -> int:
+    with _ended_by_signals(workspace.settings.hand_over_seconds) as signals:
         concluded = _turn(workspace, definition, options, signals, limit)
     store = workspace.look()
     try:
@@ -117,7 +135,8 @@ def _settings(options: Options) -> Settings:
     return settings.model_copy(update=given)
 
 
-def _assignments(given: Sequence[str]) -> dict[str, str]:
+def assignments(given: Sequence[str]) -> dict[str, str]:
+    """What ``--set`` gave, by name."""
     found = {}
     for text in given:
         name, equals, value = text.partition("=")
@@ -171,7 +190,7 @@ def _limit(options: Options) -> tuple[float, float] | None:
     if options.max_wall is None and options.margin is None:
         return None
     if options.max_wall is None:
-        raise InputError.of("E-USAGE-003", "--margin belongs to --max-wall", fix="Give both, or none.")
+        raise InputError.of("E-USAGE-006", "--margin belongs to --max-wall", fix="Give both, or none.")
     wall = _seconds("--max-wall", options.max_wall)
     return wall, min(300.0, 0.1 * wall) if options.margin is None else _seconds("--margin", options.margin)
 
@@ -181,10 +200,10 @@ def _seconds(option: str, text: str) -> float:
         found = parse_seconds(text)
     except ValueError as error:
         raise InputError.of(
-            "E-USAGE-003", f"{option} cannot be read", str(error), "", "For example 2h, 90min, 30s."
+            "E-USAGE-006", f"{option} cannot be read", str(error), "", "For example 2h, 90min, 30s."
         ) from None
     if found <= 0:
-        raise InputError.of("E-USAGE-003", f"{option} {text} is no time", "it is not above 0", "", "For example 2h.")
+        raise InputError.of("E-USAGE-006", f"{option} {text} is no time", "it is not above 0", "", "For example 2h.")
     return found
 
 
@@ -196,14 +215,19 @@ def _turn(
     limit: tuple[float, float] | None,
 ) -> bool:
     """Let the engine run; returns whether the loop had concluded before."""
-    source = source_folder(options.file)
-    with running(workspace, definition, source, options.seed, fresh=options.fresh) as (engine, workflow):
+    source = source_folder(options.file) if options.file.is_file() else None
+    with running(workspace, definition, source, options.seed, fresh=options.fresh, reuse=options.reuse) as (
+        engine,
+        workflow,
+    ):
         loop = engine.store.workflows.loops(workflow.id)[0]
         if loop.state in TERMINAL["loop"]:
             engine.tell()  # what did not arrive last time
             return True
         display = None if options.quiet else make_display(as_json=options.json)
         watcher = Watcher(workspace, loop.id, display) if display else None
+        if not definition.loop(loop.name).body:
+            warn(f"{workflow.path}/{loop.name} is measured by hand: 'idds-core ask', then 'tell'.")
         signals.engine = engine
         if limit is not None:
             engine.limit(*limit)

@@ -49,11 +49,11 @@ def _document(store: Store, target: Target, folder: Path) -> dict[str, Any]:
 
 
 def _iteration(view: LoopView, number_: int) -> dict[str, Any]:
-    record = next(i for i in view.iterations if i.number == number_)
+    record = next((i for i in view.iterations if i.number == number_), None)  # 0: what was measured elsewhere
     points = [p for p in view.history.points if p.iteration == number_]
     return {
         "path": f"{view.path}/it/{number_}",
-        **iteration_document(record),
+        **(iteration_document(record) if record else {"iteration": number_}),
         "points": [point_document(view.path, p, ()) for p in points],
     }
 

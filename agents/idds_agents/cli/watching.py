@@ -171,6 +171,6 @@ class Watcher:
             if failed != len(self._failed):
                 self._failed = tuple(store.jobs.failed_attempts(self._loop_id))
             running = store.jobs.live_count(self._loop_id)
-            elapsed = max(0.0, store.now() - loop.created)
+            elapsed = max(0.0, store.now() - loop.started)
             progress = tuple(store.reports.progress(self._loop_id)) if running else ()
         return Snapshot(loop, counters, running, self._iterations, self._failed, elapsed, self._turns, progress)

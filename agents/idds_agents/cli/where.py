@@ -12,7 +12,7 @@ from typing import Any
 from idds_agents.cli.problems import InputError, did_you_mean
 from idds_agents.workspace import Workspace, is_workdir
 from idds_core.settings import read_settings
-from idds_core.store import Attempt, Job, LoopRecord, Store, WorkflowRecord
+from idds_core.store import IMPORTED, Attempt, Job, LoopRecord, Store, WorkflowRecord
 
 __all__ = ["Target", "find_workspace", "looking", "resolve", "resolve_loop"]
 
@@ -184,9 +184,11 @@ def _numbers(words: list[str], path: str, *, hidden: bool) -> dict[str, Any]:
 def _check(store: Store, target: Target) -> None:
     """Everything named is there."""
     path = target.loop_path
-    points = store.iterations.points(target.loop.id) if target.point is not None else ()
+    asked = target.point is not None or target.iteration == IMPORTED
+    points = store.iterations.points(target.loop.id) if asked else ()
     if target.iteration is not None:
         numbers = [i.number for i in store.iterations.all(target.loop.id)]
+        numbers += [IMPORTED] if any(p.iteration == IMPORTED for p in points) else []
         _among("iteration", target.iteration, numbers, path)
     if target.point is not None:
         here = [p.number for p in points if target.iteration in (None, p.iteration)]

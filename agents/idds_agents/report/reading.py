@@ -74,7 +74,7 @@ class LoopView:
     def elapsed_s(self) -> float:
         """Seconds from the start of the loop to its last closed iteration, or to now while it goes on."""
         closed = [i.elapsed_s for i in self.iterations if i.elapsed_s is not None]
-        return closed[-1] if self.ended and closed else max(0.0, self.now - self.record.created)
+        return closed[-1] if self.ended and closed else max(0.0, self.now - self.record.started)
 
     @cached_property
     def surrogate(self) -> Surrogate | None:

@@ -1,0 +1,144 @@
+"""Points that people bring: some wait for the next iteration, some have been measured elsewhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from idds_core.history import Observation, canonical_json, strict_json
+from idds_core.states import PointState
+from idds_core.store import tables
+from idds_core.store.database import Database
+from idds_core.store.iterations import point_digest
+
+__all__ = ["IMPORTED", "Queue", "Waiting"]
+
+#: the iteration of points that were measured elsewhere: no learner proposed them, no budget counts them
+IMPORTED = 0
+
+_C = tables.queued.c
+_WAITING = (
+    sa.select(_C.id, _C.parameters, _C.retry_of, _C.reason)
+    .where(_C.loop_id == sa.bindparam("loop"), _C.number.is_(None))
+    .order_by(_C.id)
+)
+_TAKEN = sa.update(tables.queued).where(_C.id == sa.bindparam("queued")).values(number=sa.bindparam("new_number"))
+_LINK = (
+    sa.update(tables.point)
+    .where(tables.point.c.loop_id == sa.bindparam("loop"), tables.point.c.number == sa.bindparam("new_number"))
+    .values(retry_of=sa.bindparam("origin"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A point that enters with the next iteration. retry_of : id of the failed point that it tries again."""
+
+    id: int
+    parameters: Mapping[str, Any]
+    retry_of: int | None
+    reason: str
+
+
+class Queue:
+    """The store's part for points that people bring."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def waiting(self, loop_id: int) -> list[Waiting]:
+        """Points that wait for the next iteration, in order."""
+        rows = self._db.run(_WAITING, {"loop": loop_id})
+        return [Waiting(r.id, json.loads(r.parameters), r.retry_of, r.reason) for r in rows]
+
+    def add(self, loop_id: int, points: Sequence[Mapping[str, Any]], reason: str) -> None:
+        """Let points wait for the next iteration."""
+        self._insert(loop_id, [(p, None) for p in points], reason)
+
+    def retry(self, loop_id: int, points: Sequence[tuple[Mapping[str, Any], int]], reason: str) -> None:
+        """Let points (parameters, id of the one tried again) wait for the next iteration."""
+        self._insert(loop_id, list(points), reason)
+
+    def _insert(self, loop_id: int, points: Sequence[tuple[Mapping[str, Any], int | None]], reason: str) -> None:
+        now = self._db.now()
+        rows = [
+            {"loop_id": loop_id, "parameters": canonical_json(p), "retry_of": of, "reason": reason, "created": now}
+            for p, of in points
+        ]
+        if rows:
+            with self._db.transaction():
+                self._db.insert(tables.queued, rows)
+
+    def entered(self, loop_id: int, waiting: Sequence[Waiting], first_number: int) -> None:
+        """These points have entered, numbered from `first_number` on."""
+        with self._db.transaction():
+            for number, point in enumerate(waiting, first_number):
+                self._db.run(_TAKEN, {"queued": point.id, "new_number": number})
+                if point.retry_of is not None:
+                    self._db.run(_LINK, {"loop": loop_id, "new_number": number, "origin": point.retry_of})
+
+    # ------------------------------------------------------------------ what people measure
+    def by_hand(self, loop_id: int, number: int) -> bool:
+        """Whether a point has no jobs: a person measures it."""
+        c = tables.point.c
+        jobs = sa.exists().where(tables.job.c.point_id == c.id)
+        query = sa.select(sa.func.count()).where(c.loop_id == loop_id, c.number == number, ~jobs)
+        with self._db.reading() as connection:
+            return bool(connection.execute(query).scalar())
+
+    def told(self, loop_id: int, number: int, seen: Observation | None, reason: str, actor: str) -> bool:
+        """A person has measured a point; without an observation it cannot exist."""
+        c = tables.point.c
+        state = PointState.INFEASIBLE if seen is None else PointState.MEASURED
+        with self._db.transaction() as connection:
+            row = connection.execute(sa.select(c.id).where(c.loop_id == loop_id, c.number == number)).scalar_one()
+            text = None if seen is None else strict_json(seen.to_json())
+            rows = [{"id": row, "reason": reason, "observation": text}]
+            moved = self._db.move("point", rows, PointState.OPEN, state, actor=actor, columns=("observation",))
+            self._db.count(loop_id, state, len(moved))
+        return bool(moved)
+
+    # ------------------------------------------------------------------ who was tried again, who has failed
+    def failed(self, loop_id: int) -> list[tuple[int, int, Mapping[str, Any]]]:
+        """Failed points that nothing tries again: id, number, parameters."""
+        c, again, queued = tables.point.c, tables.point.alias("again"), tables.queued.alias("q")
+        tried = sa.or_(
+            sa.exists().where(again.c.retry_of == c.id),
+            sa.exists().where(queued.c.retry_of == c.id, queued.c.number.is_(None)),
+        )
+        query = sa.select(c.id, c.number, c.parameters).where(
+            c.loop_id == loop_id, c.state.in_([PointState.FAILED, PointState.DROPPED]), ~tried
+        )
+        with self._db.reading() as connection:
+            return [(r[0], r[1], json.loads(r[2])) for r in connection.execute(query.order_by(c.number))]
+
+    # ------------------------------------------------------------------ what was measured elsewhere
+    def bring(
+        self, loop_id: int, points: Sequence[tuple[Mapping[str, Any], Observation]], first_number: int, reason: str
+    ) -> None:
+        """Write points that were measured elsewhere; their iteration is 0."""
+        now = self._db.now()
+        rows = [
+            {
+                "loop_id": loop_id,
+                "number": number,
+                "iteration": IMPORTED,
+                "state": PointState.MEASURED.value,
+                "parameters": canonical_json(parameters),
+                "digest": point_digest(parameters),
+                "observation": strict_json(observation.to_json()),
+                "reason": reason,
+                "created": now,
+                "ended": now,
+            }
+            for number, (parameters, observation) in enumerate(points, first_number)
+        ]
+        if rows:
+            with self._db.transaction():
+                self._db.insert(tables.point, rows)
+                self._db.count(loop_id, "points", len(rows))
+                self._db.count(loop_id, PointState.MEASURED, len(rows))

@@ -1,0 +1,137 @@
+"""Results by digest: what is known already, and the taking over of it, with its provenance."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from idds_core.states import JobState, PointState
+from idds_core.store import tables
+from idds_core.store.database import Database
+from idds_core.store.job_statements import RESULTS
+
+__all__ = ["Known", "PlainJob", "Reuse"]
+
+_J, _P, _R, _A = tables.job.c, tables.point.c, tables.result.c, tables.attempt.c
+_COLUMNS = (_J.id, _J.loop_id, _J.point_id, _P.number, _P.parameters, _J.step, _J.step_no, _J.variant, _J.chunk)
+_READY = (
+    sa.select(*_COLUMNS)
+    .join(tables.point, _P.id == _J.point_id)
+    .where(_J.state == sa.literal_column("'ready'"), _J.loop_id == sa.bindparam("loop"))
+    .order_by(_J.id)
+)
+_UNKNOWN = (
+    sa.select(*_COLUMNS)
+    .join(tables.point, _P.id == _J.point_id)
+    .join(tables.result, _R.job_id == _J.id)
+    .where(_J.loop_id == sa.bindparam("loop"), _R.digest.is_(None), _R.attempt_id.is_not(None))
+    .order_by(_J.id)
+)
+_BY_DIGEST = (
+    sa.select(_R.attempt_id, _A.path, _R.result)
+    .join(tables.attempt, _A.id == _R.attempt_id)
+    .where(_R.digest == sa.bindparam("digest"))
+    .order_by(_R.job_id)
+    .limit(1)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PlainJob:
+    """A job with what its digest is made of."""
+
+    id: int
+    loop_id: int
+    point_id: int
+    point: int
+    parameters: Mapping[str, Any]
+    step: str
+    part: tuple[str, int]
+    upstream: tuple[tuple[str, Mapping[str, Any]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A result there is: the attempt that gave it, its path, and the result as JSON text."""
+
+    attempt: int
+    path: str
+    result: str
+
+
+class Reuse:
+    """The store's part for results that are taken over."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def ready(self, loop_id: int) -> list[PlainJob]:
+        """Jobs of a loop that may start."""
+        return self._jobs(_READY, loop_id)
+
+    def without_digest(self, loop_id: int) -> list[PlainJob]:
+        """Finished jobs of a loop whose results have no digest yet."""
+        return self._jobs(_UNKNOWN, loop_id)
+
+    def _jobs(self, query: Any, loop_id: int) -> list[PlainJob]:
+        with self._db.reading():
+            rows = self._db.run(query, {"loop": loop_id})
+            later = sorted({r.point_id for r in rows if r.step_no > 0})
+            upstream: dict[int, list[tuple[int, str, Any]]] = defaultdict(list)
+            if later:
+                for point_id, no, step, text in self._db.run(RESULTS, {"ids": json.dumps(later)}):
+                    upstream[point_id].append((no, step, json.loads(text)))
+        return [
+            PlainJob(r.id, r.loop_id, r.point_id, r.number, json.loads(r.parameters), r.step, (r.variant, r.chunk),
+                     tuple((step, found) for no, step, found in upstream[r.point_id] if no < r.step_no))
+            for r in rows
+        ]  # fmt: skip
+
+    def write_digests(self, digests: Mapping[int, str]) -> None:
+        """Job -> digest of its result."""
+        with self._db.transaction() as connection:
+            for job, digest in digests.items():
+                connection.execute(sa.update(tables.result).where(_R.job_id == job).values(digest=digest))
+
+    def known(self, digest: str) -> Known | None:
+        """A result of that digest."""
+        rows = self._db.run(_BY_DIGEST, {"digest": digest})
+        return Known(*rows[0]) if rows else None
+
+    def take(
+        self,
+        job: PlainJob,
+        digest: str,
+        known: Known,
+        point_state: PointState | None,
+        observation: str | None,
+        actor: str,
+    ) -> bool:
+        """The job is done with a known result and never had an attempt. False when it was not ready any more."""
+        reason = f"reused from {known.path}"
+        with self._db.transaction():
+            rows = [{"id": job.id, "reason": reason}]
+            if not self._db.move("job", rows, JobState.READY, JobState.DONE, actor=actor):
+                return False
+            row = {"job_id": job.id, "result": known.result, "digest": digest, "reused_from": known.attempt}
+            self._db.insert(tables.result, [row])
+            self._db.count(job.loop_id, f"job {JobState.DONE}", 1)
+            if point_state is not None:
+                point = [{"id": job.point_id, "reason": reason, "observation": observation}]
+                self._db.move("point", point, PointState.OPEN, point_state, actor=actor, columns=("observation",))
+                self._db.count(job.loop_id, point_state, 1)
+                if point_state is not PointState.MEASURED:
+                    self._cancel(job.point_id, f"point is {point_state}", actor)
+        return True
+
+    def _cancel(self, point_id: int, reason: str, actor: str) -> None:
+        with self._db.reading() as connection:
+            query = sa.select(_J.id).where(_J.point_id == point_id, _J.state == JobState.WAITING)
+            waiting: Sequence[int] = connection.execute(query).scalars().all()
+        rows = [{"id": i, "reason": reason} for i in waiting]
+        self._db.move("job", rows, JobState.WAITING, JobState.CANCELLED, actor=actor)
