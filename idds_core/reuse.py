@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from idds_core.binding import BindingError, bind
+from idds_core.binding import BindingError, Given, bind, joined
 from idds_core.history import canonical_json
 from idds_core.model import Step
 from idds_core.sources import Bundle, step_digest
@@ -39,13 +39,17 @@ def job_digest(
     """
     source = bundle.source(step)
     try:
-        payload = bind(step, {**definition, **point}, [(n, _by_content(r)) for n, r in upstream], "bundle", seed)
+        payload = bind(step, {**definition, **point}, _seen(step, upstream), "bundle", seed)
     except BindingError:
         return None
     given: list[Any] = [step_digest(step, bundle, definition), dataclasses.asdict(payload), list(part)]
     given.append(seed if source.seed else None)
     given.append(dict(point) if source.parameters else None)
     return hashlib.sha256(canonical_json(given).encode()).hexdigest()[:32]
+
+
+def _seen(step: Step, upstream: Sequence[tuple[str, Mapping[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
+    return joined((), step, [Given(name, _by_content(result)) for name, result in upstream], "", 0)
 
 
 def _by_content(result: Mapping[str, Any]) -> dict[str, Any]:

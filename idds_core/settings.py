@@ -20,7 +20,7 @@ __all__ = ["Setting", "Settings", "effective", "example", "read_settings", "stra
 
 _PREFIX = "IDDS_"
 #: variables of ours that are no settings
-_OTHERS = frozenset({"IDDS_TRACEBACK", "IDDS_CHAOS"})
+_OTHERS = frozenset({"IDDS_TRACEBACK", "IDDS_CHAOS", "IDDS_1LBB_DATA"})
 
 
 class Settings(BaseSettings):

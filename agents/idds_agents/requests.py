@@ -57,7 +57,7 @@ class Requests:
         return self._retry(newest, loop, command)
 
     def _loop(self, workflow: WorkflowRecord, name: str) -> LoopRecord:
-        loops = [x for x in self._store.workflows.loops(workflow.id) if name in ("", x.name)]
+        loops = [x for x in self._store.workflows.loops(workflow.id) if x.name and name in ("", x.name)]
         if not loops:
             raise IddsError.of("E-POINT-001", f"{workflow.path} has no loop {name}", "", workflow.path, "See 'ls'.")
         return loops[0]

@@ -164,12 +164,6 @@ def _ended(draft: Draft) -> None:
         raise DefinitionError.of("E-REVISE-002", f"nothing changes in {draft.old.path}",
                                  "definition and source are what they were", draft.old.path,
                                  "Change the file, or give --until.")  # fmt: skip
-    for definition in (draft.before, draft.definition):
-        workflow = definition.workflow
-        if workflow.root is not None or any(isinstance(e, Loop) for e in workflow.loops[0].body):
-            raise DefinitionError.of("E-REVISE-004", f"{draft.old.path} cannot be continued",
-                                     "it has steps outside of its loop, or more loops than one", draft.old.path,
-                                     "Run it with --fresh.")  # fmt: skip
     for old, new in draft.pairs():
         if old.blind != new.blind:
             raise DefinitionError.of("E-REVISE-004", "the blind targets are others",
@@ -241,6 +235,8 @@ def amend(
     _ended(draft)
     loops = {loop.name: loop.id for loop in store.workflows.loops(draft.old.id)}
     names = [loop.name for loop in draft.definition.workflow.loops]
+    if draft.definition.workflow.root is not None:
+        names.append("")
     if sorted(names) != sorted(loops):
         raise DefinitionError.of("E-REVISE-004", "the loops are others", f"{', '.join(loops)} -> {', '.join(names)}",
                                  "body", "Keep their names, or run with --fresh.")  # fmt: skip

@@ -84,7 +84,7 @@ class Reuse:
             later = sorted({r.point_id for r in rows if r.step_no > 0})
             upstream: dict[int, list[tuple[int, str, Any]]] = defaultdict(list)
             if later:
-                for point_id, no, step, text in self._db.run(RESULTS, {"ids": json.dumps(later)}):
+                for point_id, no, step, text, *_ in self._db.run(RESULTS, {"ids": json.dumps(later)}):
                     upstream[point_id].append((no, step, json.loads(text)))
         return [
             PlainJob(r.id, r.loop_id, r.point_id, r.number, json.loads(r.parameters), r.step, (r.variant, r.chunk),

@@ -133,6 +133,11 @@ class Revisions:
             if newest is None or newest.id != old.id or newest.state not in TERMINAL["workflow"]:
                 raise IddsError.of("E-REVISE-001", f"{old.path} cannot be continued now", "it goes on, or is continued",
                                    old.path, "See 'idds-core ls'.")  # fmt: skip
+            workflow = definition.workflow
+            if workflow.root is not None or any(isinstance(e, Loop) for e in workflow.loops[0].body):
+                raise IddsError.of("E-REVISE-004", f"{old.path} cannot be continued",
+                                   "it has steps outside of its loop, or more loops than one", old.path,
+                                   "Run it with --fresh.")  # fmt: skip
             made = self._workflows.add(definition, bundle, old.seed, old.revision + 1, continues=old.id)
             before = {loop.name: loop for loop in self._workflows.loops(old.id)}
             for loop in self._workflows.loops(made.id):

@@ -17,6 +17,7 @@ import pytest
 from idds_agents.engine import Engine
 from idds_core.ports import JobReport, JobSpec
 from idds_core.states import LoopState
+from idds_core.store import OwnerLock
 from idds_core.testing.fakes import ManualClock, ScriptedProvider, arguments, success
 from tests.agents.cli_kit import Cli, Runs, until
 from tests.world import InlineThinker, World, toy
@@ -112,6 +113,9 @@ def test_a_mistake_of_a_detached_run_is_told_at_once(cli: Cli, runs: Runs) -> No
     first = cli("run", runs.scan("cube"), "--detach", "--workdir", "here")
     assert first.code in (0, 2)
     until(lambda: cli("attach", "here").code == 2, "the end")
+    lock = OwnerLock(runs.folder / "here" / ".idds" / "engine.lock")
+    until(lambda: not lock.taken(), "the end of its engine")
+    until(lambda: "reason:" in (runs.folder / "here" / "run.log").read_text(), "its last words")
     other = cli("run", runs.scan("cube"), "--detach", "--workdir", "here", "--seed", "9")
     assert (other.code, other.err.split()[0]) == (4, "E-RUN-001")
     again = cli("run", runs.scan("cube"), "--detach", "--workdir", "here")
@@ -230,3 +234,12 @@ def test_what_does_not_end_within_the_margin_is_left_and_adopted(tmp_path: Path)
     assert engine().run().state is LoopState.EXHAUSTED
     assert len(world.provider.submissions) == 16  # nothing twice
     assert world.violations() == {}
+
+
+def test_a_detached_run_that_takes_long_to_begin_is_named(
+    cli: Cli, runs: Runs, monkeypatch: pytest.MonkeyPatch, detached: list[int]
+) -> None:
+    monkeypatch.setattr("idds_agents.cli.detach._PATIENCE_S", 0.0)
+    done = cli("run", runs.scan("cube"), "--detach", "--workdir", "here")
+    assert done.err.startswith("E-RUN-004")
+    detached.append(int(done.err.split("Process ")[1].split()[0]))

@@ -191,7 +191,7 @@ def test_a_rule_is_checked_with_the_definition() -> None:
     with pytest.raises(DefinitionError) as caught:
         loop(MedianRule(least=0))
     (problem,) = caught.value.problems
-    assert (problem.code, problem.where) == ("E-DEF-005", "loops.toy.prune")
+    assert (problem.code, problem.where) == ("E-DEF-005", "body.toy.prune")
     assert "least=0 is not a whole number" in problem.why
     with pytest.raises(DefinitionError) as caught:
         loop(MaxPoints(3))

@@ -6,6 +6,7 @@ import http.server
 import itertools
 import json
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -293,3 +294,9 @@ def test_what_did_not_arrive_is_told_by_the_next_call(
     monkeypatch.setenv("TEAM_CHAT", f"json://127.0.0.1:{server.port}/")
     assert runs.run("cube", "--notify", "env:TEAM_CHAT").wait().code == 2
     assert [told["title"] for told in server.got] == ["cube: FINISHED"]
+
+
+def test_without_the_library_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "apprise", None)
+    with pytest.raises(DefinitionError, match="E-NOTIFY-001"):
+        read_targets(["json://localhost"])

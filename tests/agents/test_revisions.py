@@ -11,14 +11,14 @@ import pytest
 
 from idds_agents.revising import Draft, amend, extend
 from idds_core.definition import Definition, validate
-from idds_core.errors import DefinitionError
+from idds_core.errors import DefinitionError, IddsError
 from idds_core.model import Workflow, chain
 from idds_core.ports import Function, JobSpec
 from idds_core.space import Real, Space
 from idds_core.states import LoopState, PointState
 from idds_core.store import WorkflowRecord
 from idds_core.testing.fakes import ScriptedProvider, arguments, failure, success
-from tests.world import World, function, toy
+from tests.world import World, function, honest, toy
 
 
 def measured(spec: JobSpec) -> Any:
@@ -482,13 +482,39 @@ def test_new_analysis_of_a_campaign_runs_no_simulation_again(tmp_path: Path) -> 
     assert world.violations() == {}
 
 
-def test_a_workflow_with_steps_outside_of_its_loop_is_not_continued(tmp_path: Path) -> None:
-    (tmp_path / "bundles" / "bundle").mkdir(parents=True)
+def two_loops(batch: int = 4) -> Definition:
+    """A workflow of two loops, one after the other."""
     loop = toy().workflow.loops[0]
-    world = World(tmp_path, ScriptedProvider(measured), validate(Workflow("toy", chain(function("first"), loop))))
+    return validate(Workflow("toy", chain(replace(loop, name="one", batch=batch), replace(loop, name="two"))))
+
+
+def test_a_workflow_of_several_loops_is_not_continued(tmp_path: Path) -> None:
+    (tmp_path / "bundles" / "bundle").mkdir(parents=True)
+    world = World(tmp_path, ScriptedProvider(honest), two_loops())
     world.run()
-    with pytest.raises(DefinitionError, match="E-REVISE-004"):
-        extended(world, validate(Workflow("toy", chain(function("first"), replace(loop, batch=5)))))
+    before = len(world.store.workflows.all())
+    for verb in (extended, amended):
+        with pytest.raises(IddsError, match="E-REVISE-004"):
+            verb(world, two_loops(batch=5))
+    assert len(world.store.workflows.all()) == before
+    assert "E-REVISE-004" in ask(world, "add", points=[{"x": 0.123, "y": 0.5}])
+
+
+def test_what_is_brought_belongs_to_a_loop_that_goes_on(tmp_path: Path) -> None:
+    world = World(tmp_path, ScriptedProvider(honest), two_loops())
+    while world.loops()["one"].state is not LoopState.EXHAUSTED:
+        world.turn()
+    point = {"x": 0.123, "y": 0.5}
+    assert "E-POINT-001" in ask(world, "add", loop="three", points=[point])
+    assert "E-POINT-002" in ask(world, "add", loop="one", points=[point])
+
+
+def test_what_failed_here_is_not_brought_from_elsewhere(tmp_path: Path) -> None:
+    world = World(tmp_path, ScriptedProvider(lambda spec: failure(spec.key)))
+    while not any(p.state is PointState.FAILED for p in world.history.points):
+        world.turn()
+    failed = next(p for p in world.history.points if p.state is PointState.FAILED)
+    assert "E-POINT-006" in ask(world, "import", rows=[{"parameters": dict(failed.parameters), "values": {"z": 1.0}}])
 
 
 def test_nobody_tells_a_loop_what_is_sealed(tmp_path: Path) -> None:

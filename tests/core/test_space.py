@@ -268,3 +268,9 @@ def test_the_order_of_the_parameters_is_kept() -> None:
 
 def test_choices_may_be_given_as_a_list() -> None:
     assert Categorical(["a", "b"]) == Categorical(("a", "b"))
+
+
+def test_a_default_is_one_of_its_values() -> None:
+    (problem,) = Space(x=Real(0, 1, default=2.0)).problems()
+    assert (problem.code, problem.where) == ("E-SPACE-011", "space.x.default")
+    assert not Space(x=Real(0, 1, default=0.5)).problems()

@@ -78,10 +78,7 @@ def run(
         list[str] | None, typer.Option("--notify", metavar="URL", help="Whom to tell: apprise, env:NAME, file:PATH.")
     ] = None,
 ) -> int:
-    """Run a scan until it concludes; the same command goes on after a stop.
-
-    Example: idds-core run scan.py --max-wall 2h --detach
-    """
+    """Run a scan until it concludes; the same command goes on after a stop."""
     from idds_agents.cli import run as verb
 
     return verb.run(verb.Options(
@@ -97,10 +94,7 @@ def attach(
     ] = None,
     as_json: _Json = False,
 ) -> int:
-    """Show a run of another process as it goes on; Ctrl-C leaves the view, not the run.
-
-    Example: idds-core attach monohbb-run
-    """
+    """Show a run of another process as it goes on; Ctrl-C leaves the view, not the run."""
     from idds_agents.cli import detach as verb
 
     return verb.attach(workdir, as_json=as_json)

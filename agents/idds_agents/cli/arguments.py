@@ -21,6 +21,7 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON value on stdout.")]
 #: verb -> a call of it; a verb that is added gives its own (``epilog="Example: ..."``) or stands here
 EXAMPLES = {
     "run": "idds-core run scan.py --set max_points=60 --slots 4",
+    "attach": "idds-core attach monohbb-run",
     "show": "idds-core show monohbb/it/5",
     "ls": "idds-core ls monohbb/p/42",
     "logs": "idds-core logs -f monohbb/p/42/generate",

@@ -24,7 +24,7 @@ _Csv = Annotated[Path | None, typer.Option("--file", metavar="FILE.csv", help="A
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command line."""
-    app.command(epilog="Example: idds-core extend monohbb --until 'BoundaryConverged(0.005) | MaxPoints(300)'")(extend)
+    app.command(epilog="Example: idds-core extend monohbb --until 'MaxPoints(300)'")(extend)
     app.command(epilog="Example: idds-core amend scan.py --dry-run")(amend)
     app.command(epilog="Example: idds-core add monohbb m_zp=1200 m_a=400")(add)
     app.command("import", epilog="Example: idds-core import monohbb points.csv")(import_)

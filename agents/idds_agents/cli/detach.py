@@ -54,9 +54,11 @@ def detach(workspace: Workspace, options: Options) -> int:
 
 
 def _arguments(workspace: Workspace, options: Options) -> list[str]:
-    words = ["run", str(options.file.resolve()), "--workdir", str(workspace.folder), "--seed", str(options.seed)]
+    what = options.file.resolve() if options.file.is_file() else options.file  # or a workflow by its name
+    words = ["run", str(what), "--workdir", str(workspace.folder), "--seed", str(options.seed)]
     words += [word for text in options.given for word in ("--set", text)]
     words += ["--fresh"] if options.fresh else []
+    words += ["--reuse"] if options.reuse else []
     given = {
         "--slots": options.slots,
         "--config": options.config and options.config.resolve(),

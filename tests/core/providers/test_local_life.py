@@ -94,7 +94,7 @@ def test_a_function_that_is_to_be_pruned_sees_it_at_its_next_report(local: Any, 
     provider.prune({spec.key: "worse than others"})
     report = news.ends(provider, [spec.key])[spec.key]
     assert report.state is ReportState.PRUNED
-    assert report.failure.message == "worse than others"
+    assert (report.failure.code, report.failure.message) == ("E-JOB-PRUNED", "worse than others")
     assert (tmp_path / "cleaned").read_text(encoding="utf-8") == "worse than others"
     # the worker lives, and the next job is not asked
     assert news.end(provider, specs.function("telling", {"values": [1.0]}, ctx=True)).state is ReportState.SUCCEEDED
