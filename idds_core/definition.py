@@ -182,7 +182,9 @@ def _plugin(value: Any, group: str, method: str, where: str, problems: list[Prob
 def _described(value: Any, group: str, plugin: Any, where: str, problems: list[Problem]) -> dict[str, Any]:
     if plugin is None:
         return {"type": ""}
-    document = describe(value, group)
+    # JSON given by hand may leave defaults out; the document never does
+    whole = isinstance(value, Mapping) and dataclasses.is_dataclass(plugin)
+    document = describe(plugin if whole else value, group)
     try:
         canonical_json(document)
     except (TypeError, ValueError) as error:
