@@ -19,6 +19,7 @@ from idds_core.bundle import MAX_BUNDLE_BYTES, MAX_BUNDLE_FILES, make_bundle
 from idds_core.definition import Definition, validate
 from idds_core.errors import DefinitionError, Problem, did_you_mean
 from idds_core.model import Loop, Workflow
+from idds_core.scripts import script_problems
 from idds_core.yaml.loading import load_yaml
 
 __all__ = ["MAX_BUNDLE_BYTES", "MAX_BUNDLE_FILES", "load", "make_bundle", "source_folder"]
@@ -54,7 +55,7 @@ def load(path: str | Path, settings: Mapping[str, str] | None = None) -> Definit
     module = _import(file)
     define = getattr(module, "define", None)
     if callable(define):
-        return validate(_call(define, dict(settings or {}), file))
+        return _checked(validate(_call(define, dict(settings or {}), file)), file)
     if settings:
         raise DefinitionError.of(
             "E-FILE-004",
@@ -72,7 +73,15 @@ def load(path: str | Path, settings: Mapping[str, str] | None = None) -> Definit
             str(file),
             "Define exactly one Loop, or a function define() that returns it.",
         )
-    return validate(found[0])
+    return _checked(validate(found[0]), file)
+
+
+def _checked(definition: Definition, file: Path) -> Definition:
+    """The definition, when the scripts that it starts are there."""
+    problems = script_problems(definition, file.parent)
+    if problems:
+        raise DefinitionError.all(problems)
+    return definition
 
 
 def source_folder(path: str | Path) -> Path:

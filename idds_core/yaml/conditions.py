@@ -1,7 +1,7 @@
 """When to stop, as text: ``BoundaryConverged(0.01) | MaxPoints(150)``. A whitelisted grammar, never ``eval``.
 
-Calls of registered conditions, joined by ``|``, ``&`` and ``~`` as in Python. An argument is a number, a text, a list of
-these, or the name of a parameter of the definition.
+Calls of registered conditions, joined by ``|``, ``&`` and ``~`` as in Python. An argument is a number, a text, a list
+of these, or the name of a parameter of the definition.
 """
 
 from __future__ import annotations
@@ -42,9 +42,7 @@ def fields_of(cls: Any) -> dict[str, bool]:
     if not dataclasses.is_dataclass(cls):
         return {}
     missing = dataclasses.MISSING
-    return {
-        f.name: f.default is missing and f.default_factory is missing for f in dataclasses.fields(cls) if f.init
-    }
+    return {f.name: f.default is missing and f.default_factory is missing for f in dataclasses.fields(cls) if f.init}
 
 
 def parse_condition(text: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,7 +158,8 @@ def _one_of(names: Any) -> str:
 def write_condition(spec: Any) -> str | None:
     """The text that :func:`parse_condition` reads as this JSON; None when there is none.
 
-    >>> write_condition({"type": "any", "conditions": [{"type": "max_points", "n": 5}, {"type": "wall", "limit": "2h"}]})
+    >>> both = [{"type": "max_points", "n": 5}, {"type": "wall", "limit": "2h"}]
+    >>> write_condition({"type": "any", "conditions": both})
     "MaxPoints(5) | Wall('2h')"
     """
     text = _written(spec, 0)

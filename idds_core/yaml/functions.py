@@ -97,6 +97,6 @@ def details_of(found: Any) -> FunctionStep | None:
     if not callable(found):
         return None
     try:
-        return step(found)  # type: ignore[no-any-return]
+        return step(found)
     except (TypeError, ValueError):  # it has no signature
         return None

@@ -11,6 +11,7 @@ from typing import Any
 from idds_core.definition import Definition, validate
 from idds_core.errors import DefinitionError, Problem, did_you_mean
 from idds_core.model import Workflow
+from idds_core.scripts import script_problems
 from idds_core.yaml.nodes import MAX_BYTES, Node, parse, scalar
 from idds_core.yaml.reading import Read, read
 
@@ -51,12 +52,17 @@ def load_yaml(file: Path, settings: Mapping[str, str] | None = None) -> Definiti
         ) from error
     except OSError as error:
         why = error.strerror or str(error)
-        raise DefinitionError.of("E-FILE-002", f"{file.name} cannot be read", why, str(file), "Check the path.") from error
-    return load_text(text, file, settings)
+        raise DefinitionError.of(
+            "E-FILE-002", f"{file.name} cannot be read", why, str(file), "Check the path."
+        ) from error
+    return load_text(text, file, settings, scripts=True)
 
 
-def load_text(text: str, file: Path, settings: Mapping[str, str] | None = None) -> Definition:
-    """The definition in the text of a file; `file` says where functions and paths are found, and need not exist."""
+def load_text(text: str, file: Path, settings: Mapping[str, str] | None = None, *, scripts: bool = False) -> Definition:
+    """The definition in the text of a file; `file` says where functions and paths are found, and need not exist.
+
+    With `scripts` the scripts that its commands start are looked for, too.
+    """
     root = parse(text, file.name)
     found = read(root, file.resolve().parent, _settings(root, settings or {}, file))
     problems = list(found.problems)
@@ -64,6 +70,7 @@ def load_text(text: str, file: Path, settings: Mapping[str, str] | None = None) 
     if found.definition is not None:
         try:
             definition = validate(found.definition)
+            problems += script_problems(definition, file.resolve().parent) if scripts else []
         except DefinitionError as error:
             said = [p.where for p in problems]
             more = [p for p in error.problems if not any(_touch(p.where, place) for place in said)]
@@ -77,7 +84,9 @@ def load_text(text: str, file: Path, settings: Mapping[str, str] | None = None) 
 
 def _touch(place: str, other: str) -> bool:
     """Whether one of two places is inside the other, or the same."""
-    return place == other or place.startswith((f"{other}.", f"{other}[")) or other.startswith((f"{place}.", f"{place}["))
+    return (
+        place == other or place.startswith((f"{other}.", f"{other}[")) or other.startswith((f"{place}.", f"{place}["))
+    )
 
 
 def _located(problem: Problem, found: Read, name: str) -> tuple[int, Problem]:

@@ -1,7 +1,8 @@
 """YAML 1.2 text as values that know their line. Nothing of it is ever executed, and its size is bounded.
 
-Plain words mean what the core schema of YAML 1.2.2 says: ``1e-3`` is a number, ``012`` is twelve, ``on`` and ``2024-01-01``
-are text. Keys are always text. What a key says twice, what contains itself and what grows beyond all bounds is refused.
+Plain words mean what the core schema of YAML 1.2.2 says: ``1e-3`` is a number, ``012`` is twelve, ``on`` and
+``2024-01-01`` are text. Keys are always text. A key that is there twice, what contains itself and what grows beyond
+all bounds is refused.
 """
 
 from __future__ import annotations

@@ -56,12 +56,14 @@ class PluginReader:
             rest = {k: v for k, v in value.items() if k != "type"}
             if isinstance(given, str):
                 return self._fields(given, rest, group, where)
-            return self._say("E-YAML-005", f"the {kind} has no proper type", repr(given), f"{where}.type", "Name it.")
+            self._say("E-YAML-005", f"the {kind} has no proper type", repr(given), f"{where}.type", "Name it.")
+            return None
         if isinstance(value, dict) and len(value) == 1:
             (name, inner), *_ = value.items()
             return self._fields(name, inner, group, f"{where}.{name}")
         example = "level-set: {targets: [cls], level: 0.05}" if group == LEARNERS else "MaxPoints(150)"
-        return self._say("E-YAML-005", f"the {kind} cannot be read", "", where, f"For example: {example}.")
+        self._say("E-YAML-005", f"the {kind} cannot be read", "", where, f"For example: {example}.")
+        return None
 
     def _text(self, text: str, where: str) -> dict[str, Any] | None:
         try:
@@ -92,7 +94,10 @@ class PluginReader:
             self._say("E-YAML-003", f"{name} has no field {key}", why, f"{where}.{key}", fix or "Use one of them.")
         for key in [k for k, needed in fields.items() if needed and k not in given]:
             self._say("E-YAML-004", f"{name} needs {key}", "", where, f"Write {key}: ...")
-        return {"type": known, **{key: self._value(key, value, group, f"{where}.{key}") for key, value in given.items()}}
+        return {
+            "type": known,
+            **{key: self._value(key, value, group, f"{where}.{key}") for key, value in given.items()},
+        }
 
     def _value(self, key: str, node: Node, group: str, where: str) -> Any:
         if group == CONDITIONS and key == "conditions":  # of any, all, not

@@ -133,7 +133,7 @@ class _Reader:
             self.say("E-YAML-004", "name is missing", "", "name", "Write name: my-workflow.")
         else:
             self.found.lines["name"] = name.line
-        return Workflow(None if name is None else name.plain(), loops)
+        return Workflow("" if name is None else name.plain(), loops)
 
     def loop(self, node: Node) -> Loop:
         """A loop, with None for what is missing."""
@@ -223,9 +223,9 @@ class _Reader:
         return self._made(cls, fields, f"{named} parameter {name}", where)
 
     @staticmethod
-    def _spread(cls: type[Parameter], node: Node) -> dict[str, Node]:
+    def _spread(kind: type[Parameter], node: Node) -> dict[str, Node]:
         """The fields of ``log: [0.1, 2]``: numbers in the order of the fields, or the whole list for choices."""
-        names = [f.name for f in dataclasses.fields(cls)]
+        names = [f.name for f in dataclasses.fields(kind)]
         if names[0] == "choices" or not isinstance(node.value, list):
             return {names[0]: node}
         return dict(zip(["low", "high", *(f"number {i}" for i in range(3, 10))], node.value, strict=False))

@@ -142,7 +142,10 @@ def _loop() -> dict[str, Any]:
             ],
         },
         "learner": {"$ref": "#/$defs/learner", "description": "What decides where to measure next."},
-        "until": {"$ref": "#/$defs/condition", "description": "When to stop: BoundaryConverged(0.01) | MaxPoints(150)."},
+        "until": {
+            "$ref": "#/$defs/condition",
+            "description": "When to stop: BoundaryConverged(0.01) | MaxPoints(150).",
+        },
     }
     rest = {name: types[name] for name in LOOP_KEYS if name not in made}
     if "targets" in rest:
@@ -173,7 +176,11 @@ def _step_properties() -> dict[str, Any]:
     text = {"type": "string"}
     words = {"type": "array", "items": {"type": ["string", "number"]}, "minItems": 1}
     types["run"] = {"anyOf": [text, words], "description": "A command line; {mass}, {seed} and so on are filled in."}
-    types["function"] = {"type": "string", "pattern": _REFERENCE, "description": "module:function, found beside the file."}
+    types["function"] = {
+        "type": "string",
+        "pattern": _REFERENCE,
+        "description": "module:function, found beside the file.",
+    }
     types["requires"] = _requires()
     types["retry"] = _retry()
     return types
@@ -220,8 +227,8 @@ def _plugins(group: str) -> dict[str, Any]:
             values.append(next(iter(fields.values())))
         if not needed:
             values.append({"type": "null"})
-        for spelt in sorted({name, name.replace("_", "-"), cls.__name__}):
-            forms.append(_object({spelt: {"anyOf": values}}, [spelt]))
+        spellings = sorted({name, name.replace("_", "-"), cls.__name__})
+        forms += [_object({spelt: {"anyOf": values}}, [spelt]) for spelt in spellings]
         forms.append(_object({"type": {"enum": sorted({name, name.replace("_", "-")})}, **fields}, ["type", *needed]))
     return {"anyOf": forms}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import re
@@ -24,7 +25,9 @@ __all__ = ["to_yaml"]
 _FLOW = 96
 """Mappings and lists of plain values stay on one line up to this length."""
 _PLAIN = re.compile(r"[0-9]+[A-Za-z]{1,3}|[A-Za-z_./](?:[A-Za-z0-9_./+*<>=()|&~' -]|:(?=[A-Za-z_]))*(?<! )")
-_WORDS = frozenset("y n yes no on off true false null".split())  # what older YAML reads as something else
+_WORDS = frozenset(
+    ("y", "n", "yes", "no", "on", "off", "true", "false", "null")
+)  # what older YAML reads as something else
 _TIMES = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 _SIZES = (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("kB", 10**3))
 
@@ -150,10 +153,9 @@ def _function(given: Mapping[str, Any]) -> dict[str, Any]:
         return {"function": given["function"], **_beyond(Step, given), **{name: given[name] for name in SIGNATURE}}
     usual = {k: v for k, v in given.items() if k not in SIGNATURE}
     beyond = _beyond(Step, usual)
-    for name in usual:  # a decorated function brings options, which reading would take over
-        value = getattr(base, name)
-        if name != "function" and name not in beyond and not _equal(usual[name], _listed(value)):
-            beyond[name] = usual[name]
+    for name, value in usual.items():  # a decorated function brings options, which reading would take over
+        if name != "function" and name not in beyond and not _equal(value, _listed(getattr(base, name))):
+            beyond[name] = value
     return {"function": given["function"], **beyond}
 
 
@@ -206,10 +208,8 @@ def _time(value: float) -> Any:
 def _plugin(document: Mapping[str, Any], group: str) -> Any:
     """``{level-set: {...}}``; fields at their default are left out where the class is at hand."""
     kind, fields = str(document["type"]), {k: v for k, v in document.items() if k != "type"}
-    try:
+    with contextlib.suppress(IddsError, TypeError):  # else nothing is left out
         fields = _beyond(resolve(kind, group), fields)
-    except (IddsError, TypeError):
-        pass
     if "conditions" in fields:
         fields["conditions"] = [_condition(c) for c in fields["conditions"]]
     if any("type" in v for v in fields.values() if isinstance(v, Mapping)) or kind == "type":
@@ -260,7 +260,7 @@ def _short(values: Any, text: str) -> bool:
     """Whether all are plain values, or lists of some, that fit on a line."""
     if not values:
         return True
-    flat = all(not isinstance(v, (Mapping, list)) or not v or (isinstance(v, list) and _flat(v)) for v in values)
+    flat = all(not isinstance(v, Mapping) and (not isinstance(v, list) or _flat(v)) for v in values)
     return flat and len(text) <= _FLOW
 
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from idds_agents.cli.scan_verbs import register
+
 __all__ = ["app"]
 
 app = typer.Typer(
@@ -48,12 +50,15 @@ def _root(
     """What all verbs share."""
 
 
-@app.command()
+register(app)
+
+
+@app.command(epilog="Example: idds-core run scan.yaml --set max_points=60 --slots 8")
 def run(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Python file that defines a loop.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="scan.py or scan.yaml.")],
     workdir: Annotated[Path | None, typer.Option("--workdir", help="Default: ./<workflow>-run.")] = None,
     given: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Argument of define().")
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Argument of define(), parameter in YAML.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**62, help="Of everything random.")] = 0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin a new revision instead of going on.")] = False,
@@ -68,7 +73,7 @@ def run(
     return verb.run(verb.Options(file, workdir, given or (), seed, fresh, slots, config, as_json, quiet))
 
 
-@app.command()
+@app.command(epilog="Example: idds-core show monohbb/p/12")
 def show(path: _At = None, workdir: _Workdir = None, as_json: _Json = False) -> int:
     """Show a loop, an iteration, a point, a job or an attempt."""
     from idds_agents.cli import show as verb
@@ -76,7 +81,7 @@ def show(path: _At = None, workdir: _Workdir = None, as_json: _Json = False) -> 
     return verb.show(path, workdir, as_json=as_json)
 
 
-@app.command()
+@app.command(epilog="Example: idds-core ls monohbb/it/3")
 def ls(path: _At = None, workdir: _Workdir = None, as_json: _Json = False) -> int:
     """List what is below a path: workflows, iterations, points, jobs, attempts."""
     from idds_agents.cli import show as verb
@@ -84,7 +89,7 @@ def ls(path: _At = None, workdir: _Workdir = None, as_json: _Json = False) -> in
     return verb.ls(path, workdir, as_json=as_json)
 
 
-@app.command()
+@app.command(epilog="Example: idds-core logs -f monohbb/p/12/generate/job/0/a/1")
 def logs(
     path: _At = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the attempt has ended.")] = False,
@@ -97,7 +102,7 @@ def logs(
     return verb.logs(path, workdir, follow=follow, as_json=as_json)
 
 
-@app.command()
+@app.command(epilog="Example: idds-core why monohbb/p/12")
 def why(path: _At = None, workdir: _Workdir = None, as_json: _Json = False) -> int:
     """Say why nothing happens, or why a job is where it is."""
     from idds_agents.cli import why as verb
@@ -105,7 +110,7 @@ def why(path: _At = None, workdir: _Workdir = None, as_json: _Json = False) -> i
     return verb.why(path, workdir, as_json=as_json)
 
 
-@app.command()
+@app.command(epilog="Example: idds-core hold monohbb")
 def hold(path: _Loop = None, workdir: _Workdir = None, as_json: _Json = False) -> int:
     """Start nothing new until resumed; what runs goes on."""
     from idds_agents.cli.wishes import wish
@@ -113,7 +118,7 @@ def hold(path: _Loop = None, workdir: _Workdir = None, as_json: _Json = False) -
     return wish("hold", path, workdir, as_json=as_json)
 
 
-@app.command()
+@app.command(epilog="Example: idds-core resume monohbb")
 def resume(path: _Loop = None, workdir: _Workdir = None, as_json: _Json = False) -> int:
     """Go on after a hold, by a person or by the engine."""
     from idds_agents.cli.wishes import wish
@@ -121,7 +126,7 @@ def resume(path: _Loop = None, workdir: _Workdir = None, as_json: _Json = False)
     return wish("resume", path, workdir, as_json=as_json)
 
 
-@app.command()
+@app.command(epilog="Example: idds-core cancel monohbb")
 def cancel(path: _Loop = None, workdir: _Workdir = None, as_json: _Json = False) -> int:
     """End a workflow for good; what is measured stays."""
     from idds_agents.cli.wishes import wish
@@ -129,7 +134,7 @@ def cancel(path: _Loop = None, workdir: _Workdir = None, as_json: _Json = False)
     return wish("cancel", path, workdir, as_json=as_json)
 
 
-@app.command()
+@app.command(epilog="Example: idds-core plot monohbb -o contour.svg")
 def plot(
     path: _Loop = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="png, svg or pdf.")] = None,
@@ -143,7 +148,7 @@ def plot(
     return verb.plot(path, workdir, out=out, target=target, as_json=as_json)
 
 
-@app.command()
+@app.command(epilog="Example: idds-core predict monohbb --points points.csv")
 def predict(
     path: _Loop = None,
     points: Annotated[Path, typer.Option("--points", metavar="FILE.csv", help="A column for each parameter.")] = ...,  # type: ignore[assignment]
@@ -156,7 +161,7 @@ def predict(
     return verb.predict(path, workdir, points=points, as_json=as_json)
 
 
-@app.command()
+@app.command(epilog="Example: idds-core export monohbb --format csv -o contour.csv")
 def export(
     path: _Loop = None,
     kind: Annotated[
@@ -172,7 +177,7 @@ def export(
     return verb.export(path, workdir, kind="json" if as_json else kind, out=out)
 
 
-@app.command()
+@app.command(epilog="Example: idds-core verify --deep")
 def verify(
     deep: Annotated[bool, typer.Option("--deep", help="Checksums of files, too.")] = False,
     workdir: _Workdir = None,
@@ -184,7 +189,7 @@ def verify(
     return verb.verify(workdir, deep=deep, as_json=as_json)
 
 
-@app.command()
+@app.command(epilog="Example: idds-core doctor")
 def doctor(workdir: _Workdir = None, as_json: _Json = False) -> int:
     """Check this machine and folder, with a fix for each trouble."""
     from idds_agents.cli import doctor as verb

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from idds_agents.cli.problems import InputError
+from idds_agents.cli.assignments import assignments
 from idds_agents.cli.text import hush, print_json, reader_is_gone, say, warn
 from idds_agents.cli.watching import Display, Watcher
 from idds_agents.engine import Engine, exit_code, running
@@ -46,7 +46,7 @@ class Options:
 def run(options: Options) -> int:
     """Run a scan file until its loop has concluded, and say how it ended; returns the exit code."""
     settings = _settings(options)
-    definition = load(options.file, _assignments(options.given))
+    definition = load(options.file, assignments(options.given))
     workspace = Workspace(options.workdir or Path(f"{definition.name}-run"), settings)
     with _ended_by_signals() as signals:
         concluded = _turn(workspace, definition, options, signals)
@@ -78,17 +78,6 @@ def _newest(store: Store, name: str) -> int:
 def _settings(options: Options) -> Settings:
     settings = read_settings(options.config)
     return settings if options.slots is None else settings.model_copy(update={"slots": options.slots})
-
-
-def _assignments(given: Sequence[str]) -> dict[str, str]:
-    found = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise InputError.of("E-USAGE-002", f"--set {text} cannot be read", "it is no NAME=VALUE", "",
-                                "For example --set max_points=60.")  # fmt: skip
-        found[name.strip()] = value
-    return found
 
 
 # ---------------------------------------------------------------------- the run itself

@@ -39,7 +39,25 @@ def undecorated(x: float) -> dict[str, float]:
 
 
 # ---------------------------------------------------------------------- definitions of all sorts
-WORDS = ["on", "null", "true", "no", "y", "e", "_", "1e-3", "012", "constraints", "type", "kind", "~", "", " a ", "a: b", "#x"]
+WORDS = [
+    "on",
+    "null",
+    "true",
+    "no",
+    "y",
+    "e",
+    "_",
+    "1e-3",
+    "012",
+    "constraints",
+    "type",
+    "kind",
+    "~",
+    "",
+    " a ",
+    "a: b",
+    "#x",
+]
 names = st.one_of(
     st.sampled_from(["on", "null", "true", "no", "y", "e", "constraints", "type", "kind", "low", "parameters"]),
     st.from_regex(r"[a-zA-Z_][a-zA-Z0-9_]{0,8}", fullmatch=True),
@@ -117,7 +135,9 @@ def commands(draw: Any, name: str, last: bool) -> Step:
 @st.composite
 def definitions(draw: Any) -> Definition:
     space = draw(st.dictionaries(names, parameters(), min_size=1, max_size=3))
-    last = st.one_of(commands("last", True), st.just(Step("ref", function="nowhere:run", optional=("on",), context=True)))
+    last = st.one_of(
+        commands("last", True), st.just(Step("ref", function="nowhere:run", optional=("on",), context=True))
+    )
     loop = Loop(
         name=draw(st.sampled_from(["scan", "on", "null", "a-b_c"])),
         space=Space(space, constraints=draw(st.sampled_from([[], [f"{next(iter(space))} == {next(iter(space))}"]]))),
@@ -140,8 +160,7 @@ def definitions(draw: Any) -> Definition:
 
 
 @given(definitions())
-@settings(max_examples=150, deadline=None, derandomize=True,
-          suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow, HealthCheck.data_too_large])  # fmt: skip
+@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_any_definition_comes_back_as_it_was(definition: Definition) -> None:
     text = to_yaml(definition)
     assert text.isascii()
@@ -163,8 +182,8 @@ def test_any_value_comes_back_as_it_was(value: Any) -> None:
 @pytest.fixture
 def as_module(monkeypatch: pytest.MonkeyPatch) -> str:
     """This file's functions as a module that can be imported by a name."""
-    monkeypatch.setitem(sys.modules, plain.target.__module__, sys.modules[plain.target.__module__])  # type: ignore[union-attr]
-    return str(plain.target.__module__)  # type: ignore[union-attr]
+    monkeypatch.setitem(sys.modules, plain.target.__module__, sys.modules[plain.target.__module__])
+    return str(plain.target.__module__)
 
 
 @pytest.mark.parametrize(
