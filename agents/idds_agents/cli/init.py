@@ -86,6 +86,18 @@ def _write(file: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
         partial.chmod(0o755 if file.suffix == ".sh" else 0o644)
         with contextlib.suppress(FileExistsError):  # equal, as was seen
-            os.link(partial, file)
+            _move(partial, file)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _move(partial: Path, file: Path) -> None:
+    """Give a file its name, never that of another one."""
+    try:
+        os.link(partial, file)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if file.exists():
+            raise FileExistsError(str(file)) from None
+        partial.rename(file)

@@ -11,11 +11,24 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from idds_core import Categorical, Integer, Log, Loop, Real, Requirements, Retry, Space, Step, Workflow, chain, step
+from idds_core import (
+    Categorical,
+    Integer,
+    Log,
+    Loop,
+    Real,
+    Requirements,
+    Retry,
+    Space,
+    Step,
+    Workflow,
+    chain,
+    step,
+    to_yaml,
+)
 from idds_core.definition import Definition, validate
 from idds_core.errors import DefinitionError
 from idds_core.loading import load
-from idds_core.yaml import to_yaml
 from idds_core.yaml.loading import load_text
 from idds_learners import BoundaryConverged, CoreHours, LevelSet, MaxIterations, MaxPoints, Sobol, Wall
 from idds_learners.conditions import All, Any_, Not

@@ -5,7 +5,8 @@ for the optimum by a Gaussian process is not there yet; it will take its place i
 
     idds-core validate scan.py
     idds-core plan scan.py
-    idds-core run scan.py --json     # its last line holds everything that was measured
+    idds-core run scan.py
+    idds-core export hpo --json      # everything that was measured
 """
 
 from __future__ import annotations
@@ -35,6 +36,6 @@ def define(max_points: int = 32, folds: int = 5) -> Loop:
         "hpo",
         space=Space(c=Log(0.01, 100), gamma=Log(0.01, 100)),
         body=chain(score),
-        learner=Sobol("error", level=0.1),  # the level is the line on the plot: settings that err less than 10 %
+        learner=Sobol("error", level=0.1),  # the line on the plot: 'excluded' is what errs less
         until=MaxPoints(max_points),
     )
