@@ -112,7 +112,7 @@ def parse(text: str, name: str) -> Node:
 
 
 def _syntax(name: str, why: str, line: int) -> DefinitionError:
-    fix = "Check indentation and quotes: text with a colon or a brace at its start needs them."
+    fix = "Check colons and indentation here and above; text that begins with a brace or holds ': ' needs quotes."
     return _refused(name, "is no YAML", why, line, fix, "E-YAML-001")
 
 

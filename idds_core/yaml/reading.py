@@ -250,6 +250,10 @@ class _Reader:
         if record is not None and isinstance(node.value, dict):
             return self._made(record, node.value, name, f"{where}.{name}")
         value = node.plain()
+        if hint is record and record is not None:
+            names = ", ".join(f.name for f in dataclasses.fields(record))
+            why = f"{value!r} is neither a number nor made of 'key: value'" if record is Retry else f"{value!r}"[:60]
+            self.say("E-YAML-005", f"{name} cannot be read", why, f"{where}.{name}", f"Its keys are {names}.")
         if (cls, name) == (Retry, "wait") and isinstance(value, str):
             with contextlib.suppress(ValueError):
                 return parse_seconds(value)

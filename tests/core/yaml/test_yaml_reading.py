@@ -278,6 +278,16 @@ def test_every_mistake_has_its_line_and_a_way_out() -> None:
     assert not any("loops." in line or "chain(" in line for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [("retry: two", "Its keys are attempts, wait."), ("requires: 4GB", "Its keys are cores, memory, walltime.")],
+)
+def test_a_record_that_is_a_word_is_told_with_its_keys(wrong: str, says: str) -> None:
+    (line,) = told(SCAN.replace("retry: 4", wrong))
+    assert line.startswith(f"E-YAML-005 {wrong.split(':', maxsplit=1)[0]} cannot be read")
+    assert says in line
+
+
 def test_a_constraint_that_excludes_every_point_names_its_line() -> None:
     (line,) = told(SCAN.replace("constraints: m_zp > m_a + 125", "constraints:\n  - m_zp > 1\n  - m_zp > m_a + 3000"))
     assert line.startswith("E-SPACE-004 constraint 'm_zp > m_a + 3000' excludes every point")
