@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from idds_core.model import Loop, Requirements, Retry, Step, Workflow, chain, command, step
     from idds_core.runner.context import Context, File, Infeasible, Pruned
     from idds_core.space import Categorical, Integer, Log, Real, Space
+    from idds_core.yaml import to_yaml
 
 __all__ = [
     "Categorical",
@@ -33,12 +34,14 @@ __all__ = [
     "chain",
     "command",
     "step",
+    "to_yaml",
 ]
 
 _HOME = {
     "idds_core.space": ("Categorical", "Integer", "Log", "Real", "Space"),
     "idds_core.model": ("Loop", "Requirements", "Retry", "Step", "Workflow", "chain", "command", "step"),
     "idds_core.runner.context": ("Context", "File", "Infeasible", "Pruned"),
+    "idds_core.yaml": ("to_yaml",),
 }
 _WHERE = {name: module for module, names in _HOME.items() for name in names}
 

@@ -175,7 +175,8 @@ def _paths(value: Any) -> Any:
 
 def placeholders(step: Step) -> list[str]:
     """Names in the braces of a command's tokens."""
-    found = [m[1] for token in step.run or () for m in _PLACEHOLDER.finditer(token)]
+    tokens = [token for token in step.run or () if isinstance(token, str)]  # the shape's check tells of others
+    found = [m[1] for token in tokens for m in _PLACEHOLDER.finditer(token)]
     return [name for name in found if name]
 
 

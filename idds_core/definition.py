@@ -67,6 +67,10 @@ class Definition:
         """The document of the loop of that name in the store; the hidden one has none."""
         return self._down(name)[1]
 
+    def loops(self) -> Iterator[tuple[Loop, Mapping[str, Any]]]:
+        """Each loop at any depth, with its document."""
+        yield from _loops_in(self.workflow.body, self.document["body"])
+
     def _down(self, name: str) -> tuple[Loop, Mapping[str, Any]]:
         if not name:
             root = self.workflow.root
@@ -81,6 +85,15 @@ class Definition:
             found = element
         assert isinstance(found, Loop)
         return found, document
+
+
+def _loops_in(
+    body: Sequence[Step | Loop], documents: Sequence[Mapping[str, Any]]
+) -> Iterator[tuple[Loop, Mapping[str, Any]]]:
+    for element, document in zip(body, documents, strict=True):
+        if isinstance(element, Loop):
+            yield element, document
+            yield from _loops_in(element.body, document["body"])
 
 
 def validate(given: Loop | Workflow) -> Definition:
@@ -249,7 +262,9 @@ def _pruner(value: Any, where: str, problems: list[Problem]) -> Any:
 def _described(value: Any, group: str, plugin: Any, where: str, problems: list[Problem]) -> dict[str, Any]:
     if plugin is None:
         return {"type": ""}
-    document = describe(value, group)
+    # JSON given by hand may leave defaults out; the document never does
+    whole = isinstance(value, Mapping) and dataclasses.is_dataclass(plugin)
+    document = describe(plugin if whole else value, group)
     try:
         canonical_json(document)
     except (TypeError, ValueError) as error:
@@ -324,7 +339,12 @@ def _mode_problems(loop: Loop, where: str) -> Iterator[Problem]:
             f"{where}.top_up",
             "Give mode='steady' or leave it out.",
         )
-    elif isinstance(loop.top_up, int) and isinstance(loop.batch, int) and loop.top_up > loop.batch:
+    elif (
+        loop.mode == "steady"
+        and isinstance(loop.top_up, int)
+        and isinstance(loop.batch, int)
+        and loop.top_up > loop.batch
+    ):
         yield Problem(
             "E-DEF-006",
             "top_up is larger than the batch",

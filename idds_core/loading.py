@@ -19,6 +19,8 @@ from idds_core.bundle import MAX_BUNDLE_BYTES, MAX_BUNDLE_FILES, make_bundle
 from idds_core.definition import Definition, validate
 from idds_core.errors import DefinitionError, Problem, did_you_mean
 from idds_core.model import Loop, Workflow
+from idds_core.scripts import script_problems
+from idds_core.yaml.loading import load_yaml
 
 __all__ = ["MAX_BUNDLE_BYTES", "MAX_BUNDLE_FILES", "load", "make_bundle", "source_folder"]
 
@@ -29,9 +31,9 @@ def load(path: str | Path, settings: Mapping[str, str] | None = None) -> Definit
     Parameters
     ----------
     path : str or Path
-        A Python file with ``define(**parameters)``, or with one Loop or Workflow at its top level.
+        A Python file with ``define(**parameters)``, or with one Loop or Workflow at its top level; or a YAML file.
     settings : Mapping
-        Name -> text, the arguments of ``define``; they are read as its annotations say.
+        Name -> text, the arguments of ``define``, read as its annotations say; in YAML, the parameters.
 
     Raises
     ------
@@ -40,18 +42,20 @@ def load(path: str | Path, settings: Mapping[str, str] | None = None) -> Definit
 
     """
     file = Path(path).resolve()
+    if file.suffix in (".yaml", ".yml"):
+        return load_yaml(file, settings)
     if file.suffix != ".py":
         raise DefinitionError.of(
             "E-FILE-001",
             f"{path} is no scan file",
-            "it does not end in .py",
+            "it ends neither in .py nor in .yaml",
             str(path),
-            "Give a Python file that defines a Loop.",
+            "Give a Python file that defines a Loop, or a YAML file.",
         )
     module = _import(file)
     define = getattr(module, "define", None)
     if callable(define):
-        return validate(_call(define, dict(settings or {}), file))
+        return _checked(validate(_call(define, dict(settings or {}), file)), file)
     if settings:
         raise DefinitionError.of(
             "E-FILE-004",
@@ -69,7 +73,15 @@ def load(path: str | Path, settings: Mapping[str, str] | None = None) -> Definit
             str(file),
             "Define exactly one Loop, or a function define() that returns it.",
         )
-    return validate(found[0])
+    return _checked(validate(found[0]), file)
+
+
+def _checked(definition: Definition, file: Path) -> Definition:
+    """The definition, when the scripts that it starts are there."""
+    problems = script_problems(definition, file.parent)
+    if problems:
+        raise DefinitionError.all(problems)
+    return definition
 
 
 def source_folder(path: str | Path) -> Path:

@@ -118,6 +118,8 @@ def test_the_wheel_holds_what_is_needed_at_run_time(tmp_path: Path) -> None:
     needed += ["idds_core/catalogue/space.toml"]
     for name in needed:
         assert name in names
+    for name in ("custom/scan.py", "hpo/scan.py", "limit/scan.py", "shell/mc.sh", "shell/scan.yaml"):
+        assert f"idds_agents/templates/{name}" in names
     assert any(name.startswith("idds_core/store/migrations/versions/") for name in names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not [name for name in names if "__pycache__" in name or name.startswith("tests")]

@@ -249,7 +249,7 @@ def test_help_names_every_verb_and_imports_nothing_heavy() -> None:
     code = "import sys; from idds_agents.cli import main; main(['--help']); print(sorted(sys.modules), file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     for verb in ("run", "show", "ls", "logs", "why", "hold", "resume", "cancel", "plot", "predict", "export", "verify",
-                 "doctor"):  # fmt: skip
+                 "doctor", "init", "validate", "plan", "schema", "convert"):  # fmt: skip
         assert f"\n  {verb} " in done.stdout
     loaded = set(done.stderr.replace("'", "").strip("[]\n").split(", "))
     assert not loaded & {"numpy", "scipy", "sqlalchemy", "pydantic", "matplotlib", "rich", "idds_learners", "asyncio"}

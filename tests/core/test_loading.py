@@ -88,8 +88,8 @@ def test_each_file_is_loaded_anew(scan: Any) -> None:
     assert load(scan("a = loop('two')\n")).name == "two"
 
 
-@pytest.mark.parametrize("name", ["scan.yaml", "scan", "scan.txt", ".py"])
-def test_only_python_files_are_scan_files(tmp_path: Any, name: Any) -> None:
+@pytest.mark.parametrize("name", ["scan.json", "scan", "scan.txt", ".py", ".yaml"])
+def test_only_python_and_yaml_files_are_scan_files(tmp_path: Any, name: Any) -> None:
     assert refused(tmp_path / name).code == "E-FILE-001"
 
 

@@ -1,4 +1,4 @@
-"""Both examples, run as a user runs them."""
+"""The examples, run as a user runs them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from tests.examples.conftest import Cls
 
@@ -48,6 +49,23 @@ def test_monohbb_runs_and_leaves_its_contour(tmp_path: Path) -> None:
     points = json.loads((tmp_path / "contour.json").read_text())["points"]
     assert all(p["parameters"]["m_zp"] > p["parameters"]["m_a"] + 125 for p in points)
     assert all(p["observation"]["sigmas"]["obs"] > 0 for p in points)
+
+
+def test_shell_runs_with_command_lines_only(tmp_path: Path) -> None:
+    scan = ROOT / "examples" / "shell" / "scan.yaml"
+    out = idds("run", scan, "--workdir", tmp_path, "--set", "events=400", "--quiet")
+    assert "CONVERGED" in out
+    contour = list(csv.DictReader((tmp_path / "contour.csv").read_text().splitlines()))
+    assert {row["target"] for row in contour} == {"obs", "exp"}
+    points = json.loads((tmp_path / "contour.json").read_text())["points"]
+    for point in points:  # the script's own numbers, by a closed form
+        m, g = point["parameters"]["m_zp"], point["parameters"]["coupling"]
+        signal = point["observation"]["extras"]["signal"]
+        assert signal == pytest.approx(500 * g**2 * np.exp(-(m - 400) / 500), rel=0.02)
+        expected = 2 * norm.sf(signal / np.sqrt(12))
+        assert point["observation"]["values"]["exp"] == pytest.approx(expected, rel=1e-3, abs=1e-6)
+    assert "400 events for m_zp" in idds("logs", "shell/p/1/generate/job/0/a/1", "--workdir", tmp_path)
+    assert not [f for f in scan.parent.iterdir() if f.suffix == ".py"]
 
 
 def overlap(said: np.ndarray[Any, Any], truth: np.ndarray[Any, Any]) -> float:

@@ -14,6 +14,7 @@ from idds_agents.cli.arguments import Loop as _Loop
 from idds_agents.cli.arguments import Workdir as _Workdir
 from idds_agents.cli.arguments import give_examples
 from idds_agents.cli.campaign_app import register
+from idds_agents.cli.scan_verbs import register as register_scan_verbs
 
 __all__ = ["app"]
 
@@ -47,14 +48,15 @@ def _root(
     """What all verbs share."""
 
 
+register_scan_verbs(app)
+
+
 @app.command()
 def run(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Python file that defines a loop, or a workflow on record.")
-    ],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="scan.py, scan.yaml, or a workflow on record.")],
     workdir: Annotated[Path | None, typer.Option("--workdir", help="Default: ./<workflow>-run.")] = None,
     given: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Argument of define().")
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Argument of define(), parameter in YAML.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**62, help="Of everything random.")] = 0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin a new revision instead of going on.")] = False,
@@ -190,7 +192,7 @@ def report(
     return verb.report(path, workdir, out=out, as_json=as_json)
 
 
-@app.command(epilog="Example: idds-core compare monohbb ../other/monohbb-run:monohbb --target obs -o compare.png")
+@app.command(epilog="Example: idds-core compare monohbb other-run:monohbb -o compare.png")
 def compare(
     first: Annotated[str, typer.Argument(metavar="A", help="A loop: its path, or WORKDIR:PATH.")],
     second: Annotated[str, typer.Argument(metavar="B", help="Another one, or another revision.")],
@@ -261,10 +263,7 @@ def verify(
 
 @app.command()
 def replay(path: _Loop = None, workdir: _Workdir = None, as_json: _Json = False) -> int:
-    """Ask the learner every question again; exit code 3 when an answer is not the one on record.
-
-    Example: idds-core replay monohbb --json
-    """
+    """Ask the learner every question again; exit code 3 when an answer is not the one on record."""
     from idds_agents.cli import replay as verb
 
     return verb.replay(path, workdir, as_json=as_json)

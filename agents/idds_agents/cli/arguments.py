@@ -34,6 +34,7 @@ EXAMPLES = {
     "export": "idds-core export monohbb --format csv -o contour.csv",
     "verify": "idds-core verify --deep",
     "doctor": "idds-core doctor --json",
+    "replay": "idds-core replay monohbb --json",
     "errors": "idds-core errors E-SPACE-004",
     "config": "idds-core config --example",
     "clean": "idds-core clean --older-than 30d --dry-run",

@@ -8,9 +8,9 @@ from typing import Any
 
 from idds_agents.by_hand import Asked, begun
 from idds_agents.by_hand import ask as asked
+from idds_agents.cli.assignments import assignments
 from idds_agents.cli.campaign import is_file, number_of, opened, request, values_of
 from idds_agents.cli.problems import FINE, InputError
-from idds_agents.cli.run import assignments
 from idds_agents.cli.text import columns, number, print_json, say
 from idds_agents.cli.where import resolve_loop
 from idds_agents.engine import exit_code

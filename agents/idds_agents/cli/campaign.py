@@ -73,7 +73,7 @@ def _drafted(
             target = resolve_loop(store, what)
             yield workspace, store, _budgeted(store, workspace, target, change)
         return
-    from idds_agents.cli.run import assignments
+    from idds_agents.cli.assignments import assignments
     from idds_core.loading import load, make_bundle, source_folder
 
     file = Path(str(what))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from idds_agents.cli.assignments import assignments
 from idds_agents.cli.problems import HANDED_OVER, InputError
 from idds_agents.cli.text import hush, print_json, reader_is_gone, say, warn
 from idds_agents.cli.watching import Display, Watcher
@@ -133,18 +134,6 @@ def _settings(options: Options) -> Settings:
     if options.database is not None:
         given["database"] = str(options.database.resolve())
     return settings.model_copy(update=given)
-
-
-def assignments(given: Sequence[str]) -> dict[str, str]:
-    """What ``--set`` gave, by name."""
-    found = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise InputError.of("E-USAGE-002", f"--set {text} cannot be read", "it is no NAME=VALUE", "",
-                                "For example --set max_points=60.")  # fmt: skip
-        found[name.strip()] = value
-    return found
 
 
 # ---------------------------------------------------------------------- the run itself
