@@ -9,7 +9,7 @@ from typing import Any
 from idds_core.ports import Failure, Usage
 from idds_core.states import AttemptState, LoopState, Wish, WorkflowState
 
-__all__ = ["Attempt", "Claim", "Command", "EventRecord", "Iteration", "Job", "LoopRecord", "Outcome", "ResultFile",
+__all__ = ["Attempt", "Claim", "Command", "EventRecord", "Iteration", "Job", "JobResult", "LoopRecord", "Outcome", "ResultFile",
     "WorkflowRecord"]  # fmt: skip
 
 
@@ -192,3 +192,15 @@ class ResultFile:
     path: str
     bytes: int
     sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """The result of a job: the path of the attempt that gave it, its values, and by output name where the file was.
+
+    files : name -> ``{"path", "bytes", "sha256"}``.
+    """
+
+    attempt: str
+    values: Mapping[str, Any]
+    files: Mapping[str, Mapping[str, Any]]

@@ -20,6 +20,7 @@ from idds_core.store.audit import Audit
 from idds_core.store.database import Database
 from idds_core.store.iterations import Iterations
 from idds_core.store.jobs import Jobs
+from idds_core.store.outputs import Outputs
 from idds_core.store.workflows import Workflows
 
 __all__ = ["OwnerLock", "Store", "open_store"]
@@ -32,7 +33,7 @@ class Store:
 
     Attributes
     ----------
-    workflows, iterations, jobs, audit : the parts.
+    workflows, iterations, jobs, audit, outputs : the parts.
     id : random, made once; part of every key, so that nothing of another store is ever touched.
 
     """
@@ -43,6 +44,7 @@ class Store:
         self.iterations = Iterations(database)
         self.jobs = Jobs(database)
         self.audit = Audit(database)
+        self.outputs = Outputs(database)
         self.id = self.workflows.meta("store_id") or ""
 
     def now(self) -> float:

@@ -13,7 +13,7 @@ from typing import Any
 from idds_agents.report.reading import LoopView
 from idds_agents.report.surface import Surface, levels_of
 
-__all__ = ["contour_csv", "contour_json", "write_products", "write_whole"]
+__all__ = ["contour_csv", "contour_json", "head", "write_products", "write_whole"]
 
 
 def contour_csv(surface: Surface) -> str:
@@ -27,21 +27,28 @@ def contour_csv(surface: Surface) -> str:
     return text.getvalue()
 
 
-def contour_document(view: LoopView, surface: Surface) -> dict[str, Any]:
-    """The contour with what it was made from."""
+def head(view: LoopView) -> dict[str, Any]:
+    """What every JSON export begins with: which loop, its space, how far it is."""
     space = view.plan.loop.space
     return {
         "protocol": 1,
         "loop": view.path,
         "parameters": {name: {"unit": p.unit, "kind": p.kind} for name, p in space.parameters.items()},
         "constraints": list(space.constraints),
-        "targets": list(view.plan.loop.targets),
-        "level": levels_of(view),
+        "targets": list(view.history.targets),
         "state": str(view.record.state),
         "reason": view.record.reason,
         "digest": view.history.digest,
         "seed": view.workflow.seed,
         "evaluations": view.evaluations,
+    }
+
+
+def contour_document(view: LoopView, surface: Surface) -> dict[str, Any]:
+    """The contour with what it was made from."""
+    return {
+        **head(view),
+        "level": levels_of(view),
         "lines": [
             {"target": line.target, "curve": line.curve, "segment": line.segment, "points": line.points.tolist()}
             for line in surface.all_lines()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from idds_agents.catalog import Catalog, LoopPlan
+from idds_agents.report.visible import visible_history, visible_reasons
 from idds_core.errors import IddsError
 from idds_core.history import History
 from idds_core.ports import Surrogate
@@ -24,7 +25,8 @@ __all__ = ["LoopView", "surrogate_of", "view_loop"]
 class LoopView:
     """A loop at one moment.
 
-    now : when it was looked at, seconds since the epoch.
+    history : what of it may be shown. now : when it was looked at, seconds since the epoch.
+    reasons : point number -> why it ended as it did, where something is said.
     """
 
     workflow: WorkflowRecord
@@ -34,6 +36,7 @@ class LoopView:
     history: History
     counters: Mapping[str, int]
     now: float
+    reasons: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def path(self) -> str:
@@ -82,9 +85,10 @@ def view_loop(store: Store, workdir: Path, loop_id: int) -> LoopView:
             record,
             plan,
             tuple(store.iterations.all(loop_id)),
-            store.iterations.history(loop_id, plan.loop, plan.seed),
+            visible_history(plan.loop, store.iterations.history(loop_id, plan.loop, plan.seed)),
             store.counters(loop_id),
             store.now(),
+            visible_reasons(plan.loop, store.outputs.reasons(loop_id)),
         )
 
 
