@@ -278,6 +278,11 @@ class Loop:
         engine = entry_points(group="idds_core.engines")["embedded"].load()
         return engine(self, workdir, seed)
 
+    def _repr_html_(self) -> str:
+        from idds_core.display import loop_html
+
+        return loop_html(self)
+
 
 @dataclass(frozen=True)
 class Workflow:

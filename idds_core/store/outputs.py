@@ -39,4 +39,5 @@ class Outputs:
         c = tables.point.c
         with self._db.reading() as connection:
             query = sa.select(c.number, c.reason).where(c.loop_id == loop_id, c.reason != "").order_by(c.number)
-            return {number: reason for number, reason in connection.execute(query)}
+            rows = connection.execute(query).all()
+        return {int(row.number): str(row.reason) for row in rows}

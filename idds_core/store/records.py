@@ -9,8 +9,8 @@ from typing import Any
 from idds_core.ports import Failure, Usage
 from idds_core.states import AttemptState, LoopState, Wish, WorkflowState
 
-__all__ = ["Attempt", "Claim", "Command", "EventRecord", "Iteration", "Job", "JobResult", "LoopRecord", "Outcome", "ResultFile",
-    "WorkflowRecord"]  # fmt: skip
+__all__ = ["Attempt", "Claim", "Command", "EventRecord", "Iteration", "Job", "JobResult", "LoopRecord", "Outcome",
+    "ResultFile", "WorkflowRecord"]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

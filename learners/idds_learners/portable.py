@@ -77,7 +77,7 @@ def portable(maps: Maps) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]
 
 
 def _map(parameter: Parameter) -> dict[str, Any]:
-    """How a parameter is taken to [0, 1]: ``(f(value) - offset) / width``, f the logarithm, a choice's number or none."""
+    """How a parameter is taken to [0, 1]: ``(f(value) - offset) / width``, f a logarithm or a choice's number."""
     if isinstance(parameter, Categorical):
         return {"log": False, "choices": list(parameter.choices), "offset": -0.5, "width": len(parameter.choices)}
     low, high = parameter.low, parameter.high

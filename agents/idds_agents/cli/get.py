@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from idds_agents.catalog import Catalog
@@ -9,6 +10,7 @@ from idds_agents.cli.problems import FINE, NOT_CONCLUDED, InputError
 from idds_agents.cli.text import print_json, say, warn
 from idds_agents.cli.where import Target, looking, resolve
 from idds_core.errors import IddsError
+from idds_core.store import Job
 
 __all__ = ["get"]
 
@@ -24,14 +26,15 @@ def get(path: str, workdir: Path | None, *, out: Path | None, as_json: bool) -> 
         if target.attempt is not None:
             raise InputError.of("E-GET-002", f"{path} is an attempt", "a job has one result, whichever attempt gave it",
                                 target.loop_path, f"Give {path.rsplit('/a/', 1)[0]}.")  # fmt: skip
-        base = _base(target)
+        jobs = target.jobs(store)
+        base = _base(target, jobs)
         folder = out or Path(base.partition("/")[2].replace("/", "-"))
         if folder.exists() and not folder.is_dir():
             raise InputError.of("E-GET-003", f"{folder} is no folder", "", str(folder), "Give a folder with -o.")
         plan = Catalog(store, workspace.folder).plan(target.loop.id)
         results = store.outputs.results(target.loop.id, target.point)
         try:
-            found = fetch(plan, base, target.jobs(store), results, workspace.folder, folder)
+            found = fetch(plan, base, jobs, results, workspace.folder, folder)
         except IddsError as error:
             raise InputError(*error.problems) if error.code == "E-GET-001" else error from error
     if as_json:
@@ -39,6 +42,8 @@ def get(path: str, workdir: Path | None, *, out: Path | None, as_json: bool) -> 
     else:
         for taken in found.taken:
             say(taken.file)
+        if not jobs:
+            warn(f"{base} has no job yet: there is nothing to get.")
         for gap in found.missing[:_SHOWN]:
             warn(f"missing: {gap.path} {gap.name}: {gap.why}")
         if len(found.missing) > _SHOWN:
@@ -46,10 +51,11 @@ def get(path: str, workdir: Path | None, *, out: Path | None, as_json: bool) -> 
     return FINE if found.whole else NOT_CONCLUDED
 
 
-def _base(target: Target) -> str:
+def _base(target: Target, jobs: Sequence[Job]) -> str:
     """The path as it stands in the paths of jobs, so that what is beyond it can be told."""
     words = [target.loop_path]
-    for name, value in (("it", target.iteration), ("p", target.point)):
+    iteration = jobs[0].iteration if target.point is not None and jobs else target.iteration
+    for name, value in (("it", iteration), ("p", target.point)):
         words += [name, str(value)] if value is not None else []
     words += [target.step] if target.step else []
     words += ["job", str(target.chunk)] if target.chunk is not None else []

@@ -16,13 +16,13 @@ from idds_agents.report.surface import Surface, levels_of
 __all__ = ["contour_csv", "contour_json", "head", "write_products", "write_whole"]
 
 
-def contour_csv(surface: Surface) -> str:
-    """Lines as CSV: ``target,curve,segment,<x>,<y>``, numbers at 10 significant digits."""
+def contour_csv(surface: Surface, target: str | None = None) -> str:
+    """Lines as CSV: ``target,curve,segment,<x>,<y>``, numbers at 10 significant digits; of one target, or of all."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["target", "curve", "segment", *surface.grid.names])
     for line in surface.all_lines():
-        for point in line.points.tolist():
+        for point in line.points.tolist() if target in (None, line.target) else ():
             writer.writerow([line.target, line.curve, line.segment, *(f"{x:.10g}" for x in point)])
     return text.getvalue()
 

@@ -1,4 +1,4 @@
-"""``get``: copies what jobs left behind out of a work folder, each file whole and with its checksum, or says why not."""
+"""``get``: copies what jobs left behind out of a work folder, each file whole and checked, or says why not."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _why(job: Job) -> str:
     if job.state == JobState.DONE:
         return "its result is not on record"
     said = f": {job.reason}" if job.reason else ""
-    return f"the job is {job.state}{said}" if job.state in TERMINAL["job"] else f"the job has not ended, it is {job.state}"
+    return f"it is {job.state}{said}" if job.state in TERMINAL["job"] else f"it has not ended but is {job.state}{said}"
 
 
 def _job(found: Fetched, plan: LoopPlan, path: str, result: JobResult, workdir: Path, folder: Path) -> None:
@@ -160,11 +160,11 @@ def _folder(out: Path, below: str) -> Path:
 
     """
     folder = out.joinpath(*[_safe(word) for word in below.split("/") if word])
+    if not folder.resolve().is_relative_to(out.resolve()):
+        raise IddsError.of("E-GET-001", f"{folder} leads elsewhere", "a link on the way", str(folder.resolve()),
+                           "Give another folder with -o.")  # fmt: skip
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        if not folder.resolve().is_relative_to(out.resolve()):
-            raise IddsError.of("E-GET-001", f"{folder} leads elsewhere", "a link on the way", str(folder.resolve()),
-                               "Give another folder with -o.")  # fmt: skip
     return folder
 
 

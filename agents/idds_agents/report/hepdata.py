@@ -142,8 +142,8 @@ class _Maker:
 
     def area(self, surface: Surface) -> None:
         """How much is excluded: the share of the allowed space on its own scales, and the area in natural units."""
-        table = self._table("Excluded area", "Where exclusion is more likely than not. The error is what is certain, or "
-                            "possible, to one standard deviation of the map.")  # fmt: skip
+        table = self._table("Excluded area", "Where exclusion is more likely than not. The error is what is certain, "
+                            "or possible, to one standard deviation of the map.")  # fmt: skip
         targets = surface.targets
         table.add_variable(self._variable("target", list(targets), independent=True))
         unit, natural = _weights(surface)

@@ -47,7 +47,7 @@ class Table:
 
 
 def points_table(view: LoopView, points: Sequence[Point] | None = None) -> Table:
-    """A row for each point: number, iteration, state, parameters, targets with their sigmas, extras, failure, reason."""
+    """A row for each point: number, iteration, state, parameters, targets with sigmas, extras, failure, reason."""
     space = view.plan.loop.space
     shown = view.history.points if points is None else points
     extras = sorted({name for p in shown if p.observation for name in p.observation.extras})
@@ -56,7 +56,9 @@ def points_table(view: LoopView, points: Sequence[Point] | None = None) -> Table
                Column("state", "own", "state", "text")]  # fmt: skip
     types = {"categorical": "text", "integer": "integer"}
     for name, p in space.parameters.items():
-        columns.append(Column(free_name(name, "parameter", taken), "parameter", name, types.get(p.kind, "number"), p.unit))
+        columns.append(
+            Column(free_name(name, "parameter", taken), "parameter", name, types.get(p.kind, "number"), p.unit)
+        )
     for target in view.history.targets:
         columns.append(Column(free_name(target, "target", taken), "target", target, "number"))
         columns.append(Column(free_name(f"{target}_sigma", "sigma", taken), "sigma", target, "number"))

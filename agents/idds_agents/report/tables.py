@@ -58,7 +58,9 @@ def _filled(values: NDArray[np.float64]) -> Any:
     """Nested lists with None where there is no number."""
     import numpy as np
 
-    return np.where(np.isnan(values), None, values).tolist()
+    filled = values.astype(object)
+    filled[np.isnan(values)] = None
+    return filled.tolist()
 
 
 # ---------------------------------------------------------------------- as files
