@@ -16,28 +16,28 @@ if TYPE_CHECKING:
 __all__ = ["CODE", "portable"]
 
 #: Evaluates what :func:`portable` gives, once it is in ``surrogate.json`` and ``surrogate.npz`` of a folder.
-CODE = '''\
+CODE = """\
 import json, math, pathlib, numpy as np
 
-def evaluate(folder, target, points):
-    """Mean and standard deviation of a target at points, a list of {parameter: value}."""
+
+def evaluate(folder, target, points):  # points: a list of {parameter: value}; gives their means and standard deviations
     doc = json.loads(pathlib.Path(folder, "surrogate.json").read_text(encoding="utf-8"))
     data, t, u = np.load(pathlib.Path(folder, "surrogate.npz")), doc["targets"][target], []
     for p in doc["parameters"]:  # every parameter to [0, 1]
-        v = [p["choices"].index(q[p["name"]]) if p["choices"] else q[p["name"]] for q in points]
-        u.append(((np.log(v) if p["log"] else np.array(v, float)) - p["offset"]) / p["width"])
-    a, b, w = data["X"] / t["lengthscales"], np.transpose(u) / t["lengthscales"], data[target + ".ones"]
-    r = np.sqrt(5 * np.maximum((a * a).sum(1)[:, None] + (b * b).sum(1) - 2 * (a @ b.T), 0))
-    k = t["variance"] * (1 + r * (1 + r / 3)) * np.exp(-r)  # Matern 5/2
+        v = np.array([p["choices"].index(q[p["name"]]) if p["choices"] else q[p["name"]] for q in points], float)
+        u.append(((np.log(v) if p["log"] else v) - p["offset"]) / p["width"])
+    a, b, w = data["X"] * t["scales"], np.stack(u, axis=1) * t["scales"], data[target + ".ones"]
+    r = np.sqrt(np.maximum((a * a).sum(1)[:, None] + (b * b).sum(1) - 2 * (a @ b.T), 0)) * math.sqrt(5)
+    k = (r * (r * (1 / 3) + 1) + 1) * np.exp(-r) * t["variance"]  # Matern 5/2
     g = t["centre"] + t["spread"] * (t["beta"] + k.T @ data[target + ".alpha"])
     v = t["variance"] - (np.linalg.solve(data[target + ".L"], k) ** 2).sum(0) + (1 - w @ k) ** 2 / w.sum()
     s = t["kappa"] * t["spread"] * np.sqrt(np.maximum(v, 1e-8 * t["variance"]))
-    bend = lambda x: t["squash"] * np.arctanh(np.clip(x / t["squash"], -1 + 1e-9, 1 - 1e-9)) if t["squash"] else x
-    back = {"none": lambda x: x, "log": np.exp, "logit": lambda x: 1 / (1 + np.exp(-x)),
-            "probit": np.vectorize(lambda x: math.erfc(-x / math.sqrt(2)) / 2)}[t["transform"]]
-    value = lambda x: back(bend(x - t["threshold"]) + t["threshold"])
-    return value(g), abs(value(g + s) - value(g - s)) / 2
-'''
+    c, q, x = t["threshold"], t["squash"], np.array([g, g - s, g + s])
+    probit = np.vectorize(lambda z: math.erfc(-z / math.sqrt(2)) / 2)
+    back = {"none": np.positive, "log": np.exp, "logit": lambda z: 1 / (1 + np.exp(-z)), "probit": probit}
+    x = back[t["transform"]](c + q * np.arctanh(np.clip((x - c) / q, -1 + 1e-9, 1 - 1e-9)) if q else x)
+    return x[0], abs(x[2] - x[1]) / 2
+"""
 
 
 def portable(maps: Maps) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]]:
@@ -68,6 +68,7 @@ def portable(maps: Maps) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]
             "spread": gp.spread,
             "beta": gp.beta,
             "lengthscales": [math.exp(t) for t in gp.theta[:-2].tolist()],
+            "scales": gp.scales.tolist(),
             "variance": math.exp(gp.theta[-2]),
             "nugget": gp.nugget,
         }
