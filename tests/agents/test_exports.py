@@ -138,7 +138,7 @@ def test_contour_and_map_in_parquet_are_those_in_csv(cli: Cli, finished: Path, t
 
 
 # ---------------------------------------------------------------------- HEPData
-@pytest.mark.filterwarnings("ignore:jsonschema:DeprecationWarning")  # the validator's own
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the validator's own
 def test_the_submission_passes_hepdatas_validator(cli: Cli, finished: Path, tmp_path: Path) -> None:
     import yaml
     from hepdata_validator.full_submission_validator import FullSubmissionValidator

@@ -133,7 +133,7 @@ def test_an_interrupt_lets_go_and_the_same_call_goes_on(
     assert idds_agents.open(work).state is LoopState.EXHAUSTED
 
 
-def test_the_live_display_is_written_again_at_most_once_a_second() -> None:
+def test_the_live_display_is_written_again_at_most_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     from idds_agents.cli.watching import Snapshot
     from idds_agents.notebook import NotebookDisplay
     from idds_core.states import Wish
@@ -145,7 +145,7 @@ def test_the_live_display_is_written_again_at_most_once_a_second() -> None:
     now = 0.0
     display = NotebookDisplay(clock=lambda: now)
     shown: list[str] = []
-    display._update = lambda _handle, text: shown.append(text)  # type: ignore[method-assign]
+    monkeypatch.setattr(display, "_update", lambda _, text: shown.append(text))
     for i in range(9):
         now = i / 4
         display.show(snapshot(now, LoopState.ACTIVE))

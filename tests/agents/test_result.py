@@ -107,8 +107,8 @@ def test_exports_by_ending_by_folder_and_by_format(
     assert result.export("a.json", "points") == [Path("a.json")]
     assert Path("hepdata/submission.yaml") in result.export("hepdata/")
     assert Path("s/surrogate.npz") in result.export("s", kind="surrogate")
-    (written,) = Result(tmp_path / "w", result.view).export("csv", "points") if (tmp_path / "w").mkdir() is None else ()
-    assert written == tmp_path / "w" / "plane-points.csv"
+    (tmp_path / "w").mkdir()
+    assert Result(tmp_path / "w", result.view).export("csv", "points") == [tmp_path / "w" / "plane-points.csv"]
     assert result.plot("c.svg") == Path("c.svg")
     assert "m_zp" in Path("c.svg").read_text(encoding="utf-8")
     with pytest.raises(IddsError, match=r"E-EXPORT-001 the format of somewhere is not clear"):
