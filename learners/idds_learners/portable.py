@@ -35,7 +35,7 @@ def evaluate(folder, target, points):  # points: a list of {parameter: value}; g
     c, q, x = t["threshold"], t["squash"], np.array([g, g - s, g + s])
     probit = np.vectorize(lambda z: math.erfc(-z / math.sqrt(2)) / 2)
     back = {"none": np.positive, "log": np.exp, "logit": lambda z: 1 / (1 + np.exp(-z)), "probit": probit}
-    x = back[t["transform"]](c + q * np.arctanh(np.clip((x - c) / q, -1 + 1e-9, 1 - 1e-9)) if q else x)
+    x = back.get(t["transform"])(c + q * np.arctanh(np.clip((x - c) / q, -1 + 1e-9, 1 - 1e-9)) if q else x)
     return x[0], abs(x[2] - x[1]) / 2
 """
 
