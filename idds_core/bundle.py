@@ -16,6 +16,10 @@ __all__ = ["MAX_BUNDLE_BYTES", "MAX_BUNDLE_FILES", "make_bundle"]
 MAX_BUNDLE_BYTES = 20_000_000
 MAX_BUNDLE_FILES = 1000
 _LEFT_OUT = frozenset({"__pycache__", "node_modules", "venv", "build", "dist"})
+#: notebooks, whose outputs change whenever they are saved, are no code that workers could import
+_ENDINGS = (".pyc", ".ipynb")
+#: what a folder that was exported beside the scan holds: it must not make the source another one
+_EXPORTS = ("submission.yaml", "surrogate.json")
 _DATABASES = (".db", ".db-wal", ".db-shm", ".db-journal")
 
 
@@ -31,8 +35,8 @@ class _File:
 def make_bundle(folder: Path, bundles: Path, exclude: Path | None = None) -> tuple[str, Path]:
     """Copy a source folder to ``bundles/<digest>``; the same content gives the same folder.
 
-    Hidden files, caches, environments, databases, work folders and `exclude` are left out. A copy that is there
-    already is read again before it is used: after a power cut it may be half of one.
+    Hidden files, caches, environments, databases, notebooks, work folders, exported folders and `exclude` are left
+    out. A copy that is there already is read again before it is used: after a power cut it may be half of one.
 
     Returns
     -------
@@ -93,7 +97,7 @@ def _read(folder: Path, exclude: Path | None) -> list[_File]:
         folders[:] = sorted(f for f in folders if not _is_left_out(here / f, exclude))
         for name in sorted(names):
             path = here / name
-            if name.startswith(".") or name.endswith((".pyc", *_DATABASES)) or not path.is_file():
+            if name.startswith(".") or name.endswith((*_ENDINGS, *_DATABASES)) or not path.is_file():
                 continue
             with contextlib.suppress(FileNotFoundError):  # an editor's temporary file
                 total += path.stat().st_size
@@ -104,7 +108,9 @@ def _read(folder: Path, exclude: Path | None) -> list[_File]:
 
 def _is_left_out(path: Path, exclude: Path | None) -> bool:
     name = path.name
-    return name in _LEFT_OUT or name.startswith((".", "demo-")) or path == exclude or _is_workdir(path)
+    if name in _LEFT_OUT or name.startswith((".", "demo-")) or path == exclude or _is_workdir(path):
+        return True
+    return any((path / mark).exists() for mark in _EXPORTS)
 
 
 def _is_workdir(path: Path) -> bool:

@@ -353,6 +353,11 @@ class Loop:
 
         return entry_points(group="idds_core.engines")["tell"].load()(self, point, values, infeasible, workdir, seed)
 
+    def _repr_html_(self) -> str:
+        from idds_core.display import loop_html
+
+        return loop_html(self)
+
 
 @dataclass(frozen=True)
 class Workflow:

@@ -30,6 +30,7 @@ __all__ = [
     "LogChunk",
     "Mapper",
     "Payload",
+    "Portable",
     "Prediction",
     "Proposal",
     "Provider",
@@ -175,6 +176,19 @@ class Mapper(Protocol):
 
     def surrogate(self, history: History) -> Surrogate | None:
         """The surrogate of the history, or None while too little is known."""
+        ...
+
+
+@runtime_checkable
+class Portable(Protocol):
+    """A surrogate that can be taken away, and be evaluated without the package it is from."""
+
+    def portable(self) -> tuple[Mapping[str, Any], Mapping[str, NDArray[np.float64]]]:
+        """A JSON document and arrays; its `code` evaluates them with numpy alone.
+
+        `code` defines ``evaluate(folder, target, points) -> (mean, sd)``, which reads ``surrogate.json`` and
+        ``surrogate.npz`` of a folder.
+        """
         ...
 
 

@@ -10,8 +10,8 @@ import secrets
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from idds_agents.blinding import close_left_open
 from idds_agents.carrier import Carrier
@@ -29,7 +29,6 @@ from idds_agents.wakeup import Waker
 from idds_agents.workspace import Workspace
 from idds_core.definition import Definition, validate
 from idds_core.errors import DefinitionError, IddsError, Problem
-from idds_core.history import History
 from idds_core.model import Loop, Workflow
 from idds_core.ports import Capabilities, Provider
 from idds_core.routing import route
@@ -37,7 +36,10 @@ from idds_core.settings import Settings
 from idds_core.states import TERMINAL, LoopState, Wish
 from idds_core.store import LoopRecord, Store, WorkflowRecord
 
-__all__ = ["EXIT_CODES", "Engine", "RunResult", "enter", "exit_code", "run_loop", "running"]
+if TYPE_CHECKING:
+    from idds_agents.result import Result
+
+__all__ = ["EXIT_CODES", "Engine", "enter", "exit_code", "run_loop", "running"]
 
 EXIT_CODES = {
     LoopState.CONVERGED: 0,
@@ -52,25 +54,6 @@ _TELL_S = 10.0
 def exit_code(state: LoopState) -> int:
     """0 converged, 2 budget spent, 3 not concluded."""
     return EXIT_CODES.get(state, 3)
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """How a run ended."""
-
-    workflow: WorkflowRecord
-    loop: LoopRecord
-    history: History
-
-    @property
-    def state(self) -> LoopState:
-        """State of the loop."""
-        return self.loop.state
-
-    @property
-    def exit_code(self) -> int:
-        """0 converged, 2 budget spent, 3 not concluded."""
-        return exit_code(self.loop.state)
 
 
 class Engine:
@@ -379,16 +362,18 @@ def running(
         yield Engine(store, provider, host, waker, workspace.folder, settings, workflow.id, postman), workflow
 
 
-def run_loop(loop: Loop | Workflow, workdir: str | Path | None = None, seed: int = 0) -> RunResult:
+def run_loop(loop: Loop | Workflow, workdir: str | Path | None = None, seed: int = 0) -> Result:
     """Run a definition on this machine; what :meth:`idds_core.Loop.run` does."""
+    from idds_agents.notebook import attended
+    from idds_agents.result import open_result
+
     definition = validate(loop)
     name = definition.name
     workspace = Workspace(workdir or f"{name}-run", Settings())
     with running(workspace, definition, _source(loop), seed) as (engine, workflow):
-        record = engine.run()
-        plan = definition.loop(record.name)
-        history = engine.store.iterations.history(record.id, plan, seed)
-        return RunResult(engine.store.workflows.by_id(workflow.id), record, history)
+        attended(engine, workspace, engine.store.workflows.loops(workflow.id)[0].id)
+        path = workflow.path
+    return open_result(workspace.folder, path)
 
 
 def _source(given: Loop | Workflow) -> Path:

@@ -17,6 +17,7 @@ __all__ = [
     "EventRecord",
     "Iteration",
     "Job",
+    "JobResult",
     "LoopRecord",
     "Message",
     "Outcome",
@@ -279,3 +280,17 @@ class ResultFile:
     path: str
     bytes: int
     sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """The result of a job: the path of the attempt that gave it, its values, and by output name where the file was.
+
+    files : name -> ``{"path", "bytes", "sha256"}``.
+    sealed : whether it is sealed; then it seems to have nothing.
+    """
+
+    attempt: str
+    values: Mapping[str, Any]
+    files: Mapping[str, Mapping[str, Any]]
+    sealed: bool = False

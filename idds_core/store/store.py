@@ -20,6 +20,7 @@ from idds_core.store.iterations import Iterations
 from idds_core.store.jobs import Jobs
 from idds_core.store.keeping import Keeping
 from idds_core.store.outbox import Outbox
+from idds_core.store.outputs import Outputs
 from idds_core.store.points import Points
 from idds_core.store.queue import Queue
 from idds_core.store.reports import Reports
@@ -40,8 +41,8 @@ class Store:
 
     Attributes
     ----------
-    workflows, iterations, points, jobs, steady, audit, retention, reports, outbox, keeping, queue, reuse, revisions :
-        the parts.
+    workflows, iterations, points, jobs, steady, audit, retention, reports, outbox, keeping, queue, reuse, revisions,
+        outputs : the parts.
     id : random, made once; part of every key, so that nothing of another store is ever touched.
 
     """
@@ -61,6 +62,7 @@ class Store:
         self.queue = Queue(database)
         self.reuse = Reuse(database)
         self.revisions = Revisions(database, self.workflows)
+        self.outputs = Outputs(database)
         self.id = self.workflows.meta("store_id") or ""
 
     def own(self, token: str) -> None:

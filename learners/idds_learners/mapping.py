@@ -96,6 +96,12 @@ class Maps:
             found[target] = Prediction(scale.back(mean), scale.back_sigma(mean, sd), ndtr(z if scale.below else -z))
         return found
 
+    def portable(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        """The map as JSON and arrays, to be evaluated without this package."""
+        from idds_learners.portable import portable
+
+        return portable(self)
+
     def fields(self, unit: Array) -> dict[str, Field]:
         """The posteriors at unit (N, d), as the acquisition wants them."""
         found = {}

@@ -227,6 +227,21 @@ class GP:
         return float(self._ones @ self._standardised) / float(self._ones.sum())
 
     @property
+    def beta(self) -> float:
+        """The constant mean, standardised."""
+        return self._beta
+
+    @property
+    def scales(self) -> Array:
+        """(d,) inverse lengthscales, digit for digit those of the kernel."""
+        return np.asarray(np.exp(-self.theta[:-2]))
+
+    @property
+    def solved(self) -> dict[str, Array]:
+        """What a prediction is made of: ``L`` (n, n), ``alpha`` (n,) = K^-1 (y - beta) and ``ones`` (n,) = K^-1 1."""
+        return {"L": self._factor, "alpha": self._alpha, "ones": self._ones}
+
+    @property
     def nugget(self) -> float:
         """Variance of the nugget, in units of the variance of y."""
         return math.exp(self.theta[-1])

@@ -107,6 +107,22 @@ def test_nothing_that_is_printed_holds_one(cli: Cli, blinded: Path) -> None:
     assert cli("logs", "sealed/p/3/measure", *at).err.startswith("E-LOG-002")
 
 
+def test_no_export_and_no_report_holds_one(cli: Cli, blinded: Path, tmp_path: Path) -> None:
+    values = values_of(blinded)
+    at = ("--workdir", blinded)
+    out = tmp_path / "out"
+    out.mkdir()
+    for kind in ("csv", "json", "parquet"):
+        for what in ("contour", "points", "map"):
+            assert cli("export", "--format", kind, "--what", what, "-o", out / f"{what}.{kind}", *at).code == 0
+    for kind in ("hepdata", "surrogate"):
+        assert cli("export", "--format", kind, "-o", out / kind, *at).code == 0
+    assert cli("report", "-o", out / "report.html", *at).code == 0
+    assert cli("get", "sealed/p/3", "-o", out / "got", *at, "--json").json["missing"][0]["why"].endswith("'unblind'")
+    assert len(list(out.rglob("*"))) > 12
+    assert leaks(out, values) == []
+
+
 def test_unblinding_is_on_record_and_shows_all(cli: Cli, blinded: Path) -> None:
     at = ("--workdir", blinded)
     empty = cli("unblind", "sealed", "--reason", " ", *at)
@@ -118,6 +134,7 @@ def test_unblinding_is_on_record_and_shows_all(cli: Cli, blinded: Path) -> None:
     assert point["observation"]["sigmas"]["obs"] == pytest.approx(point["observation"]["values"]["obs"] / 7)
     assert cli("logs", "sealed/p/3/measure", *at).out.startswith("observed 0.")
     assert "obs" in cli("export", "sealed", "--format", "csv", *at).out
+    assert cli("get", "sealed/p/3", "-o", blinded / "got", *at, "--json").json["missing"] == []
     events = sqlite3.connect(blinded / "idds.db").execute("SELECT new, reason FROM event WHERE entity = 'blinding'")
     assert events.fetchall() == [("unblinded", "minutes 12")]
     assert cli("verify", *at).code == 0

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from idds_agents import engine as engine_module
-from idds_agents.engine import RunResult, exit_code, running
+from idds_agents.engine import exit_code, running
+from idds_agents.result import Result, open_result
 from idds_agents.workspace import Workspace
 from idds_core.errors import DefinitionError, IddsError, StoreError
 from idds_core.loading import load, source_folder
@@ -63,16 +64,13 @@ def write(folder: Path, text: str, **fields: str) -> Path:
     return file
 
 
-def run(
-    file: Path, workdir: Path, *, seed: int = 1, fresh: bool = False, settings: Settings | None = None
-) -> RunResult:
+def run(file: Path, workdir: Path, *, seed: int = 1, fresh: bool = False, settings: Settings | None = None) -> Result:
     definition = load(file)
     workspace = Workspace(workdir, settings or Settings(slots=2))
     with running(workspace, definition, source_folder(file), seed, fresh=fresh) as (engine, workflow):
-        record = engine.run()
-        history = engine.store.iterations.history(record.id, definition.workflow.loops[0], seed)
+        engine.run()
         assert {k: v for k, v in engine.store.audit.verify().items() if v} == {}
-        return RunResult(engine.store.workflows.by_id(workflow.id), record, history)
+    return open_result(workdir, workflow.path)
 
 
 def test_a_scan_with_every_kind_of_failure_converges_and_lists_them(tmp_path: Path) -> None:

@@ -90,11 +90,16 @@ def test_any_change_makes_another_bundle(folder: Any, bundles: Any, change: Any)
         "data.db-shm",
         "data.db-journal",
         "work/it/1/log",
+        "look.ipynb",
+        "hepdata/submission.yaml",
+        "hepdata/contour_obs.yaml",
     ],
 )
 def test_what_is_no_source_is_left_out(folder: Any, bundles: Any, name: Any) -> None:
     (folder / "run").mkdir()
     (folder / "run" / "idds.db").write_text("", encoding="utf-8")
+    (folder / "hepdata").mkdir()
+    (folder / "hepdata" / "submission.yaml").write_text("", encoding="utf-8")
     digest, _ = make_bundle(folder, bundles, folder / "work")
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / name).write_text("something", encoding="utf-8")

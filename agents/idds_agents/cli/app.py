@@ -220,20 +220,41 @@ def predict(
     return verb.predict(path, workdir, points=points, as_json=as_json)
 
 
-@app.command()
+@app.command(epilog="Example: idds-core export monohbb --format hepdata -o hepdata/")
 def export(
     path: _Loop = None,
     kind: Annotated[
-        str | None, typer.Option("--format", metavar="csv|json", help="Default: as FILE ends, or csv.")
+        str | None,
+        typer.Option("--format", metavar="csv|json|parquet|hepdata|surrogate", help="Default: as OUT ends, or csv."),
     ] = None,
-    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="Default: stdout.")] = None,
+    what: Annotated[
+        str | None, typer.Option("--what", metavar="contour|points|map", help="Of csv, json, parquet: which table.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", metavar="OUT", help="File, or folder of hepdata and surrogate. Default: stdout."),
+    ] = None,
+    grid: Annotated[int | None, typer.Option(min=2, max=1001, help="Nodes of an axis of the map.")] = None,
     workdir: _Workdir = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Same as --format json.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout; with OUT, what was written.")] = False,
 ) -> int:
-    """Write the contour lines with their band."""
+    """Write the contour, the points or the map; a HEPData submission; or the surrogate for use elsewhere."""
     from idds_agents.cli import products as verb
 
-    return verb.export(path, workdir, kind="json" if as_json else kind, out=out)
+    return verb.export(path, workdir, kind=kind, what=what, out=out, grid=grid, as_json=as_json)
+
+
+@app.command(epilog="Example: idds-core get monohbb/it/5/p/42/generate -o events/")
+def get(
+    path: Annotated[str, typer.Argument(metavar="PATH", help="Of a loop, iteration, point, step or job.")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FOLDER", help="Default: named as PATH.")] = None,
+    workdir: _Workdir = None,
+    as_json: _Json = False,
+) -> int:
+    """Copy the output files and results of jobs into a folder; say what is missing, and why."""
+    from idds_agents.cli import get as verb
+
+    return verb.get(path, workdir, out=out, as_json=as_json)
 
 
 @app.command(epilog="Example: idds-core unblind monohbb --reason 'approved, minutes 12'")

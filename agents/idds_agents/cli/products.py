@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from idds_agents.cli.problems import FINE, InputError, did_you_mean
+from idds_agents.cli.problems import FINE, InputError
 from idds_agents.cli.text import print_json, say, warn
 from idds_agents.cli.where import looking, resolve_loop
 from idds_agents.report.reading import LoopView, view_loop
@@ -18,12 +18,14 @@ from idds_core.errors import IddsError, Problem
 from idds_core.space import Categorical, Integer, Log, Parameter, Space
 
 if TYPE_CHECKING:
+    from idds_agents.report.exports import Request
     from idds_core.ports import Surrogate
 
 __all__ = ["export", "plot", "predict"]
 
 _CHUNK = 4096
-_FORMATS = ("csv", "json")
+#: what was asked of the wrong kind of loop, or of the wrong place
+_ASKED = ("E-CONTOUR-001", "E-CONTOUR-002", "E-EXPORT-003", "E-EXPORT-005", "E-EXTRA-001")
 
 
 @contextmanager
@@ -80,30 +82,48 @@ def _as_input(error: IddsError, *codes: str) -> IddsError:
     return InputError(*error.problems) if error.code in codes else error
 
 
-def export(path: str | None, workdir: Path | None, *, kind: str | None, out: Path | None) -> int:
-    """Write the contour as CSV or JSON, to a file or stdout."""
-    from idds_agents.report.export import contour_csv, contour_json, write_whole
-    from idds_agents.report.surface import need_surrogate, surface_of
+def export(
+    path: str | None,
+    workdir: Path | None,
+    *,
+    kind: str | None,
+    what: str | None,
+    out: Path | None,
+    grid: int | None,
+    as_json: bool,
+) -> int:
+    """Write contour, points or map: CSV and JSON to stdout or a file, the others to a file or folder."""
+    from idds_agents.report.exports import TEXTS, Request, export_text, export_to, request
 
-    wanted = (kind or (out.suffix.lstrip(".").lower() if out else "")) or "csv"
-    if wanted not in _FORMATS:
-        raise InputError.of("E-EXPORT-001", f"there is no format {wanted}", "", "", did_you_mean(wanted, _FORMATS))
+    try:
+        asked = request(kind, what, out, grid)
+    except IddsError as error:
+        raise _as_input(error, error.code) from error
+    text = out is None and asked.kind in TEXTS
+    if as_json and (text or (kind is None and out is not None and not out.suffix and asked.kind == "csv")):
+        asked = Request("json", asked.what, grid)
     with _loop(path, workdir) as view:
         try:
-            surface = surface_of(view.plan.loop.space, need_surrogate(view))
+            if text:
+                sys.stdout.write(export_text(view, asked))
+                return FINE
+            files = export_to(view, asked, out)
         except IddsError as error:
-            raise _as_input(error, "E-CONTOUR-001", "E-CONTOUR-002") from error
-        text = contour_csv(surface) if wanted == "csv" else contour_json(view, surface)
-    if out is None:
-        sys.stdout.write(text)
+            raise _as_input(error, *_ASKED) from error
+    if as_json:
+        where = [str(file.resolve()) for file in files]
+        print_json({"protocol": 1, "path": view.path, "format": asked.kind, "what": _what(asked), "files": where})
         return FINE
-    try:
-        write_whole(out, lambda partial: partial.write_text(text, encoding="utf-8"))
-    except OSError as error:
-        raise IddsError.of("E-FILE-020", f"{out} cannot be written", error.strerror or str(error), str(out),
-                           "Give another -o FILE.") from error  # fmt: skip
-    say(f"{out}")
+    for file in files:
+        say(f"{file}")
     return FINE
+
+
+def _what(asked: Request) -> str | None:
+    """What a table holds; a folder holds the whole."""
+    from idds_agents.report.exports import FOLDERS
+
+    return None if asked.kind in FOLDERS else asked.what
 
 
 # ---------------------------------------------------------------------- predict

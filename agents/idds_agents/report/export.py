@@ -13,35 +13,42 @@ from typing import Any
 from idds_agents.report.reading import LoopView
 from idds_agents.report.surface import Surface, levels_of
 
-__all__ = ["contour_csv", "contour_json", "write_products", "write_whole"]
+__all__ = ["contour_csv", "contour_json", "head", "write_products", "write_whole"]
 
 
-def contour_csv(surface: Surface) -> str:
-    """Lines as CSV: ``target,curve,segment,<x>,<y>``, numbers at 10 significant digits."""
+def contour_csv(surface: Surface, target: str | None = None) -> str:
+    """Lines as CSV: ``target,curve,segment,<x>,<y>``, numbers at 10 significant digits; of one target, or of all."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["target", "curve", "segment", *surface.grid.names])
     for line in surface.all_lines():
-        for point in line.points.tolist():
+        for point in line.points.tolist() if target in (None, line.target) else ():
             writer.writerow([line.target, line.curve, line.segment, *(f"{x:.10g}" for x in point)])
     return text.getvalue()
 
 
-def contour_document(view: LoopView, surface: Surface) -> dict[str, Any]:
-    """The contour with what it was made from."""
+def head(view: LoopView) -> dict[str, Any]:
+    """What every JSON export begins with: which loop, its space, how far it is."""
     space = view.plan.loop.space
     return {
         "protocol": 1,
         "loop": view.path,
         "parameters": {name: {"unit": p.unit, "kind": p.kind} for name, p in space.parameters.items()},
         "constraints": list(space.constraints),
-        "targets": list(view.plan.loop.targets),
-        "level": levels_of(view),
+        "targets": list(view.history.targets),
         "state": str(view.record.state),
         "reason": view.record.reason,
         "digest": view.history.digest,
         "seed": view.workflow.seed,
         "evaluations": view.evaluations,
+    }
+
+
+def contour_document(view: LoopView, surface: Surface) -> dict[str, Any]:
+    """The contour with what it was made from."""
+    return {
+        **head(view),
+        "level": levels_of(view),
         "lines": [
             {"target": line.target, "curve": line.curve, "segment": line.segment, "points": line.points.tolist()}
             for line in surface.all_lines()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,15 @@ from idds_core.sealing import Seal
 from idds_core.states import TERMINAL
 from idds_core.store import Iteration, LoopRecord, Store, WorkflowRecord
 
-__all__ = ["LoopView", "decided_iterations", "make_importable", "surrogate_of", "view_at", "view_loop"]
+__all__ = ["LoopView", "decided_iterations", "make_importable", "seal_of", "surrogate_of", "view_at", "view_loop"]
 
 
 @dataclass(frozen=True)
 class LoopView:
     """A loop at one moment.
 
-    now : when it was looked at, seconds since the epoch.
+    history : what of it may be shown. now : when it was looked at, seconds since the epoch.
+    reasons : point number -> why it ended as it did, where something is said.
     upto : number of the iteration at whose end it is seen; None: as it stands.
     turns : of the loop as it stands, when it is seen at an earlier end: colours mean the same in both.
     """
@@ -37,6 +38,7 @@ class LoopView:
     history: History
     counters: Mapping[str, int]
     now: float
+    reasons: Mapping[int, str] = field(default_factory=dict)
     upto: int | None = None
     turns: int | None = None
 
@@ -82,12 +84,17 @@ class LoopView:
         return surrogate_of(self.plan, self.history)
 
 
+def seal_of(plan: LoopPlan, loop: LoopRecord, workdir: Path) -> Seal | None:
+    """What opens the sealed targets of a loop, once people may see them."""
+    return Seal(workdir / ".idds") if plan.loop.blind and loop.unblinded is not None else None
+
+
 def view_loop(store: Store, workdir: Path, loop_id: int) -> LoopView:
     """The loop as one consistent look at the store finds it."""
     with store.reading():
         record = store.workflows.loop(loop_id)
         plan = Catalog(store, workdir).plan(loop_id)
-        seal = Seal(workdir / ".idds") if plan.loop.blind and record.unblinded is not None else None
+        seal = seal_of(plan, record, workdir)
         return LoopView(
             store.workflows.by_id(record.workflow_id),
             record,
@@ -96,6 +103,7 @@ def view_loop(store: Store, workdir: Path, loop_id: int) -> LoopView:
             store.iterations.history(loop_id, plan.loop, plan.seed, seal=seal),
             store.counters(loop_id),
             store.now(),
+            store.outputs.reasons(loop_id),
         )
 
 

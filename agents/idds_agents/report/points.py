@@ -1,0 +1,97 @@
+"""The points of a loop as one flat table, the same in every format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from idds_agents.report.reading import LoopView
+from idds_core.history import Point
+
+__all__ = ["OWN_COLUMNS", "Column", "Table", "free_name", "points_table"]
+
+#: Columns of our own; a parameter or value of the same name is called ``parameter.state``, ``extra.number``, ...
+OWN_COLUMNS = ("number", "iteration", "state", "failure_class", "reason")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its name, what it is (`kind`), of which name of the user, and its unit.
+
+    kind : "own", "parameter", "target", "sigma" or "extra". type : "integer", "number" or "text".
+    """
+
+    name: str
+    kind: str
+    of: str
+    type: str
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns and rows; None where there is nothing."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Any, ...], ...]
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the columns."""
+        return [c.name for c in self.columns]
+
+    def column(self, index: int) -> list[Any]:
+        """The values of a column."""
+        return [row[index] for row in self.rows]
+
+
+def points_table(view: LoopView, points: Sequence[Point] | None = None) -> Table:
+    """A row for each point: number, iteration, state, parameters, targets with sigmas, extras, failure, reason."""
+    space = view.plan.loop.space
+    shown = view.history.points if points is None else points
+    extras = sorted({name for p in shown if p.observation for name in p.observation.extras})
+    taken = set(OWN_COLUMNS)
+    columns = [Column("number", "own", "number", "integer"), Column("iteration", "own", "iteration", "integer"),
+               Column("state", "own", "state", "text")]  # fmt: skip
+    types = {"categorical": "text", "integer": "integer"}
+    for name, p in space.parameters.items():
+        columns.append(
+            Column(free_name(name, "parameter", taken), "parameter", name, types.get(p.kind, "number"), p.unit)
+        )
+    for target in view.history.targets:
+        columns.append(Column(free_name(target, "target", taken), "target", target, "number"))
+        columns.append(Column(free_name(f"{target}_sigma", "sigma", taken), "sigma", target, "number"))
+    columns += [Column(free_name(name, "extra", taken), "extra", name, "number") for name in extras]
+    columns += [Column("failure_class", "own", "failure_class", "text"), Column("reason", "own", "reason", "text")]
+    rows = tuple(tuple(_cell(c, p, view.reasons) for c in columns) for p in shown)
+    return Table(tuple(columns), rows)
+
+
+def free_name(name: str, kind: str, taken: set[str]) -> str:
+    """The name, or ``kind.name`` when another column has it already; it is taken from then on."""
+    while name in taken:
+        name = f"{kind}.{name}"
+    taken.add(name)
+    return name
+
+
+def _cell(column: Column, point: Point, reasons: Mapping[int, str]) -> Any:
+    if column.kind == "parameter":
+        return point.parameters.get(column.of)
+    if column.kind == "own":
+        if column.of == "reason":
+            return _plain(reasons.get(point.number, "")) or None
+        value = getattr(point, column.of)
+        return value if value is None or column.type == "integer" else str(value)
+    seen = point.observation
+    if seen is None:
+        return None
+    source = {"target": seen.values, "sigma": seen.sigmas, "extra": seen.extras}[column.kind]
+    value = source.get(column.of)
+    return None if value is None else float(value)
+
+
+def _plain(text: str) -> str:
+    """One line without anything that could steer a terminal: the words may be those of somebody's exception."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
