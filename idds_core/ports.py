@@ -16,32 +16,9 @@ if TYPE_CHECKING:
     from idds_core.history import History
     from idds_core.model import Requirements
 
-__all__ = [
-    "Capabilities",
-    "Command",
-    "Condition",
-    "Failure",
-    "Function",
-    "Gauge",
-    "Heard",
-    "JobReport",
-    "JobSpec",
-    "Learner",
-    "LogChunk",
-    "Mapper",
-    "Payload",
-    "Portable",
-    "Prediction",
-    "Proposal",
-    "Provider",
-    "Pruner",
-    "ReportState",
-    "Submission",
-    "SubmissionStatus",
-    "Surrogate",
-    "Usage",
-    "Verdict",
-]
+__all__ = ["Capabilities", "Command", "Condition", "Failure", "Function", "Gauge", "Heard", "JobReport",
+    "JobSpec", "Learner", "LogChunk", "Mapper", "Payload", "Portable", "Prediction", "Proposal", "Provider",
+    "Pruner", "ReportState", "Submission", "SubmissionStatus", "Surrogate", "Usage", "Verdict"]  # fmt: skip
 
 
 # ---------------------------------------------------------------------- learners and conditions

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from idds_agents.catalog import LoopPlan
@@ -54,45 +54,64 @@ def replay(store: Store, plan: LoopPlan, loop_id: int, thinker: Thinker) -> Repl
     with store.reading():
         rows = store.iterations.all(loop_id)
         history = store.iterations.history(loop_id, plan.loop, plan.seed)
+        brought = store.queue.brought(loop_id)
+        carried = store.revisions.carried(loop_id) - {0}
     found: list[Difference] = []
     questions = 0
     for number in range(len(rows) + 1 if rows else 0):
         if number and not rows[number - 1].verdict:  # still open, or never answered
             continue
-        found.extend(_ask(history, rows, number, plan, thinker))
+        if number < max(carried, default=0):  # asked of the revision before, where replay finds it
+            continue
+        found.extend(_ask(history, rows, number, brought, plan, thinker))
         questions += 1
     return Replay(questions, tuple(found))
 
 
 def _ask(
-    history: History, rows: Sequence[Iteration], number: int, plan: LoopPlan, thinker: Thinker
+    history: History, rows: Sequence[Iteration], number: int, brought: set[int], plan: LoopPlan, thinker: Thinker
 ) -> Iterator[Difference]:
     """The differences in the answer that was given when iteration `number` had closed (0: the first)."""
-    asked = history.as_asked(number)
+    asked = _known_then(history.as_asked(number), history, number)
     answer = thinker.think(plan.document, asked.to_json(), str(plan.bundle), lambda: None).result()
+    entered = {p.number for p in history.points if p.iteration == number + 1} & brought
     if number:
-        yield from _decided(rows[number - 1], answer, asked)
+        yield from _decided(rows[number - 1], answer, asked, came_first=bool(entered))
     if number < len(rows):
-        yield from _proposed(rows[number], answer, history)
+        yield from _proposed(rows[number], answer, history, entered)
 
 
-def _decided(row: Iteration, answer: Answer, asked: History) -> Iterator[Difference]:
+def _known_then(asked: History, history: History, number: int) -> History:
+    """Without what people brought from elsewhere after the question: it has the numbers of its time."""
+    later = min((p.number for p in history.points if p.iteration == number + 1), default=None)
+    if later is None:
+        return asked
+    return replace(asked, points=tuple(p for p in asked.points if p.iteration > 0 or p.number < later))
+
+
+def _decided(row: Iteration, answer: Answer, asked: History, *, came_first: bool) -> Iterator[Difference]:
     for what, recorded in (("diagnostics", row.diagnostics), ("state", row.learner_state)):
         text = difference_of(recorded, answer[what])
         if text:
             digests = f"digest {_digest(recorded)}, replayed {_digest(answer[what])}"
             yield Difference(row.number, what, f"{text} ({digests})")
     verdict = verdict_of(answer, asked)
+    if came_first and verdict.stop:  # points that people asked for are measured before a loop stops
+        return
     recorded = {"kind": row.verdict, "reason": row.verdict_reason}
     text = difference_of(recorded, {"kind": str(verdict.kind), "reason": verdict.reason})
     if text:
         yield Difference(row.number, "verdict", text)
 
 
-def _proposed(row: Iteration, answer: Answer, history: History) -> Iterator[Difference]:
-    recorded = {f"point {p.number}": dict(p.parameters) for p in history.points if p.iteration == row.number}
-    first = min((p.number for p in history.points if p.iteration == row.number), default=1)
-    given = {f"point {n}": dict(p) for n, p in enumerate(answer["points"], first)}
+def _proposed(row: Iteration, answer: Answer, history: History, entered: set[int]) -> Iterator[Difference]:
+    here = [p for p in history.points if p.iteration == row.number]
+    asked_for = [dict(p.parameters) for p in here if p.number in entered]
+    points = [p for p in here if p.number not in entered]
+    recorded = {f"point {p.number}": dict(p.parameters) for p in points}
+    first = min((p.number for p in points), default=1)
+    proposed = [dict(p) for p in answer["points"] if dict(p) not in asked_for]
+    given = {f"point {n}": p for n, p in enumerate(proposed, first)}
     text = difference_of({"asked for": row.asked, **recorded}, {"asked for": answer["asked"], **given})
     if text:
         yield Difference(row.number, "proposal", text)

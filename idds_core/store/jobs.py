@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from itertools import groupby
 from typing import Any
 
 import sqlalchemy as sa
 
 from idds_core.binding import Given
 from idds_core.errors import StoreError
-from idds_core.states import AttemptState, FailureClass, JobState, PointState
+from idds_core.states import AttemptState, JobState, PointState
 from idds_core.store import tables
 from idds_core.store.database import Database
+from idds_core.store.job_rows import attempt_end, counts, grouped, job_end
 from idds_core.store.job_statements import (
     ATTEMPT,
     ATTEMPT_FIELDS,
@@ -101,7 +101,7 @@ class Jobs:
                 for r in rows
             ]
             self._db.insert(tables.attempt, attempts)
-            for loop_id, count in _counts(r.loop_id for r in rows):
+            for loop_id, count in counts(r.loop_id for r in rows):
                 self._db.count(loop_id, "attempts", count)
             return self._claims(OF_JOBS, chosen)
 
@@ -191,8 +191,8 @@ class Jobs:
 
     def _end_attempts(self, outcomes: Sequence[Outcome], actor: str) -> set[int]:
         moved: set[int] = set()
-        for key, group in _grouped(outcomes, lambda o: (o.was, o.attempt_state)):
-            rows = [_attempt_end(o) for o in group]
+        for key, group in grouped(outcomes, lambda o: (o.was, o.attempt_state)):
+            rows = [attempt_end(o) for o in group]
             moved.update(self._db.move("attempt", rows, key[0], key[1], actor=actor, columns=_END_COLUMNS))
         return moved
 
@@ -204,9 +204,9 @@ class Jobs:
         ]
         if results:
             self._db.insert(tables.result, results)
-        for key, group in _grouped(outcomes, lambda o: o.job_state):
+        for key, group in grouped(outcomes, lambda o: o.job_state):
             columns: tuple[str, ...] = () if key == JobState.DONE else ("user_failures", "infra_failures", "not_before")
-            rows = [_job_end(o) for o in group]
+            rows = [job_end(o) for o in group]
             moved = self._db.move("job", rows, JobState.RUNNING, key, actor=actor, columns=columns)
             if len(moved) != len(rows):  # a live attempt under a job that is not running: never commit that
                 raise StoreError.of("E-STORE-011", "an attempt ended whose job was not running", str(rows))
@@ -220,7 +220,7 @@ class Jobs:
             for o in outcomes
             if o.point_state is not None and (not o.claim.wide or o.point_state == PointState.MEASURED)
         ]
-        for key, group in _grouped(ending, lambda o: str(o.point_state)):
+        for key, group in grouped(ending, lambda o: str(o.point_state)):
             rows = [
                 {
                     "id": o.claim.point_id,
@@ -235,7 +235,7 @@ class Jobs:
             if key == PointState.PRUNED:
                 columns = (*columns, "last_report")
             moved = set(self._db.move("point", rows, PointState.OPEN, key, actor=actor, columns=columns))
-            for loop_id, count in _counts(o.claim.loop_id for o in group if o.claim.point_id in moved):
+            for loop_id, count in counts(o.claim.loop_id for o in group if o.claim.point_id in moved):
                 self._db.count(loop_id, key, count)
             if key != PointState.MEASURED:
                 self._cancel_jobs(connection, tables.job.c.point_id.in_(moved), f"point is {key}", actor)
@@ -372,41 +372,3 @@ class Jobs:
         with self._db.reading() as connection:
             query = sa.select(*ATTEMPT).where(c.loop_id == loop_id, c.state.in_(wanted)).order_by(c.id)
             return [_attempt(row) for row in connection.execute(query)]
-
-
-def _attempt_end(o: Outcome) -> dict[str, Any]:
-    failure = o.failure
-    return {
-        "id": o.claim.attempt.id,
-        "reason": o.reason,
-        "failure_class": str(failure.class_) if failure else None,
-        "failure_code": failure.code if failure else None,
-        "signature": failure.signature if failure else None,
-        "node": o.node,
-        "wall_s": o.usage.wall_s,
-        "cpu_s": o.usage.cpu_s,
-        "max_rss": o.usage.max_rss,
-    }
-
-
-def _job_end(o: Outcome) -> dict[str, Any]:
-    infra = o.failure is not None and o.failure.class_ is FailureClass.INFRA
-    user = o.failure is not None and not infra
-    return {
-        "id": o.claim.job_id,
-        "reason": o.reason,
-        "user_failures": o.claim.user_failures + (o.counts and user),
-        "infra_failures": o.claim.infra_failures + (o.counts and infra),
-        "not_before": o.not_before,
-    }
-
-
-def _grouped(outcomes: Sequence[Outcome], key: Callable[[Outcome], Any]) -> list[tuple[Any, list[Outcome]]]:
-    return [(k, list(g)) for k, g in groupby(sorted(outcomes, key=key), key=key)]
-
-
-def _counts(loops: Any) -> list[tuple[int, int]]:
-    found: dict[int, int] = defaultdict(int)
-    for loop_id in loops:
-        found[loop_id] += 1
-    return list(found.items())

@@ -81,6 +81,13 @@ class Queue:
                 if point.retry_of is not None:
                     self._db.run(_LINK, {"loop": loop_id, "new_number": number, "origin": point.retry_of})
 
+    def brought(self, loop_id: int) -> set[int]:
+        """Numbers of the points that people let in: no learner has proposed them."""
+        c = tables.queued.c
+        with self._db.reading() as connection:
+            query = sa.select(c.number).where(c.loop_id == loop_id, c.number.is_not(None))
+            return set(connection.execute(query).scalars())
+
     # ------------------------------------------------------------------ what people measure
     def by_hand(self, loop_id: int, number: int) -> bool:
         """Whether a point has no jobs: a person measures it."""

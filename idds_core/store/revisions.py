@@ -109,6 +109,13 @@ class Revisions:
             rows = connection.execute(query.order_by(c.number)).all()
         return [OldPoint(r[0], r[1], r[2], json.loads(r[3]), r[4], tuple(jobs[r[0]])) for r in rows]
 
+    def carried(self, loop_id: int) -> set[int]:
+        """Iterations that were taken over from the revision before: what was asked for them was asked there."""
+        c = tables.point.c
+        with self._db.reading() as connection:
+            query = sa.select(c.iteration).where(c.loop_id == loop_id, c.continued.is_not(None)).distinct()
+            return set(connection.execute(query).scalars())
+
     def make(
         self,
         old: WorkflowRecord,

@@ -15,17 +15,8 @@ from idds_core.history import History
 from idds_core.ports import Condition, Gauge, Verdict
 from idds_core.states import PointState, VerdictKind
 
-__all__ = [
-    "All",
-    "Any_",
-    "BoundaryConverged",
-    "Combinable",
-    "CoreHours",
-    "MaxIterations",
-    "MaxPoints",
-    "Not",
-    "Wall",
-]
+__all__ = ["All", "Any_", "BoundaryConverged", "Combinable", "CoreHours", "MaxIterations", "MaxPoints", "Not",
+    "Wall"]  # fmt: skip
 
 _PRECEDENCE = list(VerdictKind)
 _UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}

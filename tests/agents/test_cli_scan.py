@@ -16,6 +16,7 @@ from jsonschema import Draft202012Validator
 
 from idds_agents.budget import Budget, budget_of, cost_of
 from idds_agents.cli.app import app
+from idds_core import to_yaml
 from idds_core.loading import load
 from idds_core.model import chain
 from idds_learners import BoundaryConverged, CoreHours, MaxIterations, MaxPoints, Wall
@@ -229,11 +230,21 @@ def test_a_scan_is_converted_and_runs_as_it_was(cli: Cli, runs: Runs) -> None:
     assert set(cli("convert", file, "--json").json) == {"file", "yaml", "modules"}
     again = cli("convert", file, "-o", out)
     assert (again.code, again.err.split()[0]) == (4, "E-CONVERT-002")
+    nowhere = cli("convert", file, "-o", out.parent / "no" / "such" / "scan.yaml")
+    assert (nowhere.code, nowhere.err.split()[0]) == (4, "E-CONVERT-003")
     ran = runs.call("run", out, "--quiet").wait()
     assert ran.code == 0
     resumed = runs.call("run", out, "--quiet").wait()  # concluded: its result again
     assert (resumed.code, resumed.out) == (0, ran.out)
     assert any((runs.folder / "curve-run" / "bundles").glob("*/scan.yaml"))
+
+
+def test_what_would_not_come_back_the_same_is_not_written(
+    cli: Cli, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("idds_agents.cli.convert.to_yaml", lambda _: to_yaml(toy(points=3)))
+    done = cli("convert", runs.scan("cube"))
+    assert (done.code, done.err.split()[0]) == (4, "E-CONVERT-001")
 
 
 # ---------------------------------------------------------------------- all verbs

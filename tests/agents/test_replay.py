@@ -16,13 +16,15 @@ import pytest
 from idds_agents.catalog import Catalog
 from idds_agents.learner_host import LearnerHost
 from idds_agents.replay import Replay, difference_of, replay
+from idds_agents.revising import Draft, extend
 from idds_agents.transformer import Answer, Thinker
 from idds_core.states import LoopState, PointState
 from idds_core.store import open_store
+from idds_core.testing.fakes import ScriptedProvider
 from idds_learners import BoundaryConverged, CoreHours, MaxPoints, Wall
 from tests.agents.cli_kit import Cli
 from tests.agents.test_steady import Slow, contour, disc, play, steady, world_of
-from tests.world import InlineThinker, World
+from tests.world import InlineThinker, World, honest, toy
 
 
 def again(world: World, thinker: Thinker | None = None) -> Replay:
@@ -226,3 +228,43 @@ def test_replay_of_what_is_no_loop_is_one_line(cli: Cli, finished: Path) -> None
     done = cli("replay", "plane/it/1", "--workdir", finished)
     assert done.code == 4
     assert done.err.startswith("E-PATH-009 ")
+
+
+# ---------------------------------------------------------------------- with what people brought
+def honest_world(tmp_path: Path) -> World:
+    (tmp_path / "bundles" / "bundle").mkdir(parents=True)
+    return World(tmp_path, ScriptedProvider(honest))
+
+
+def brought(world: World, verb: str, **given: Any) -> None:
+    world.store.workflows.command(world.workflow.id, verb, "user ann", given)
+    world.conductor.step()
+
+
+def test_points_that_people_let_in_are_no_differences(tmp_path: Path) -> None:
+    world = honest_world(tmp_path)
+    while len(world.history.iterations) < 2:
+        world.turn()
+    brought(world, "add", points=[{"x": 0.123, "y": 0.5}])
+    brought(world, "import", rows=[{"parameters": {"x": 0.321, "y": 0.5}, "values": {"z": 1.0}}])
+    world.run()
+    assert len(world.history.points) == 14
+    found = again(world)
+    assert (found.questions, found.differences) == (4, ())
+
+
+def test_a_revision_answers_for_its_own_questions(tmp_path: Path) -> None:
+    world = honest_world(tmp_path)
+    world.run()
+    first = world.workflow
+    newest = world.store.workflows.latest("toy")
+    assert newest is not None
+    made = extend(world.store, Draft(newest, toy(points=20), "bundle", world.folder / "bundles"), "user ann")
+    world.workflow, world.definition = made, toy(points=20)
+    world._agents()
+    world.run()
+    assert len(world.history.points) == 20
+    assert again(world).differences == ()
+    assert again(world).questions == 3  # the last one of the old revision is decided anew
+    world.workflow, world.definition = first, toy()
+    assert again(world) == Replay(4, ())

@@ -288,7 +288,7 @@ def test_a_workflow_of_steps_and_loops_comes_back_the_same(tmp_path: Path) -> No
     definition = load(tmp_path / "study.py")
     text = to_yaml(definition)
     (tmp_path / "study.yaml").write_text(text, encoding="utf-8")
-    assert "split: 1000 events" in text
+    assert "1000 events" in text
     assert load_text(text, tmp_path / "study.yaml").text == definition.text
 
 
