@@ -7,12 +7,13 @@ EXTRAS := hep,test
 OLD_PYTHON = no Python 3.11 or newer found. Debian, Ubuntu: apt-get install python3 python3-venv (or python3.11 python3.11-venv)
 NO_VENV = has no venv. Debian, Ubuntu: apt-get install python3-venv (or the package of that version, such as python3.11-venv)
 
-.PHONY: help venv demo test lint format bench chaos clean
+.PHONY: help venv demo test lint format docs bench chaos clean
 
 help:
 	@echo "make demo    run examples/monohbb; plots and contour in demo-monohbb/"
 	@echo "make test    run all tests"
 	@echo "make lint    ruff, mypy, import-linter"
+	@echo "make docs    the documentation as a site, in site/"
 	@echo "make bench   the benchmarks, at full length"
 	@echo "make chaos   the long kill tests"
 	@echo "make clean   remove the environment, the demo and all caches"
@@ -44,6 +45,9 @@ lint: $(STAMP)
 	$(BIN)/mypy idds_core learners agents tests examples benchmarks
 	$(BIN)/lint-imports
 
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -58,5 +62,5 @@ chaos: $(STAMP)
 	IDDS_CHAOS=full $(BIN)/pytest tests/chaos --timeout=0
 
 clean:
-	rm -rf .venv demo-monohbb build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+	rm -rf site .venv demo-monohbb build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -153,6 +153,14 @@ def test_what_a_scan_file_imports_is_light(module: str) -> None:
 
 
 # ---------------------------------------------------------------------- documentation
+def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = ran(BIN / "mkdocs", "build", "--strict", "--quiet", "-d", tmp_path / "site", env=environment)
+    assert_clean(done)
+    assert (done.stdout + done.stderr).strip() == ""
+    assert (tmp_path / "site" / "reference" / "definition" / "index.html").stat().st_size > 10_000
+
+
 def test_links_lead_somewhere() -> None:
     links = [
         (document, link)

@@ -140,11 +140,7 @@ class Revisions:
             if newest is None or newest.id != old.id or newest.state not in TERMINAL["workflow"]:
                 raise IddsError.of("E-REVISE-001", f"{old.path} cannot be continued now", "it goes on, or is continued",
                                    old.path, "See 'idds-core ls'.")  # fmt: skip
-            workflow = definition.workflow
-            if workflow.root is not None or any(isinstance(e, Loop) for e in workflow.loops[0].body):
-                raise IddsError.of("E-REVISE-004", f"{old.path} cannot be continued",
-                                   "it has steps outside of its loop, or more loops than one", old.path,
-                                   "Run it with --fresh.")  # fmt: skip
+            _refuse_several_loops(definition, old.path)
             made = self._workflows.add(definition, bundle, old.seed, old.revision + 1, continues=old.id)
             before = {loop.name: loop for loop in self._workflows.loops(old.id)}
             for loop in self._workflows.loops(made.id):
@@ -268,6 +264,14 @@ class Revisions:
                 for key, job in results
             ]
             self._db.insert(tables.result, taken)
+
+
+def _refuse_several_loops(definition: Definition, path: str) -> None:
+    workflow = definition.workflow
+    if workflow.root is not None or any(isinstance(e, Loop) for e in workflow.loops[0].body):
+        raise IddsError.of("E-REVISE-004", f"{path} cannot be continued",
+                           "it has steps outside of its loop, or more loops than one", path,
+                           "Run it with --fresh.")  # fmt: skip
 
 
 def _row(loop_id: int, kept: Mapping[str, Any], point: NewPoint, now: float, *, wide: bool) -> dict[str, Any]:

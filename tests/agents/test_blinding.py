@@ -65,7 +65,7 @@ def values_of(workdir: Path) -> set[str]:
         rows = connection.execute(query).fetchall()
     opened = [seal.value(json.loads(text)["sealed"]) for (text,) in rows]
     numbers = [n for part in opened for kind in ("values", "sigmas", "extras") for n in part[kind].values()]
-    return {f"{n:.17g}"[:7] for n in numbers}
+    return {f"{n:.17g}"[:10] for n in numbers}
 
 
 def leaks(workdir: Path, values: set[str]) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from idds_agents.cli import wishes
+from idds_agents import requests
 from idds_core.store import database, open_store
 from idds_core.store import store as store_module
 from tests.agents.cli_kit import Cli, Process, Runs, until
@@ -133,7 +133,7 @@ def test_an_engine_that_is_stopped_takes_no_command(
     workdir, process = gated
     process.process.send_signal(signal.SIGSTOP)
     until(lambda: "stopped" in kinds(cli, workdir), "the engine to stop")
-    monkeypatch.setattr(wishes, "_PATIENCE_S", 0.2)
+    monkeypatch.setattr(requests, "PATIENCE_S", 0.2)
     asked = cli("hold", "--workdir", workdir)
     assert asked.code == 3
     assert asked.err.startswith("E-ENGINE-002 the engine has not answered within 0.2 s")

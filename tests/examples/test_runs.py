@@ -51,6 +51,25 @@ def test_monohbb_runs_and_leaves_its_contour(tmp_path: Path) -> None:
     assert all(p["observation"]["sigmas"]["obs"] > 0 for p in points)
 
 
+def test_campaign_measures_every_point_with_its_share_and_shows_the_observed_limit_when_allowed(tmp_path: Path) -> None:
+    scan = ROOT / "examples" / "campaign" / "scan.py"
+    small = ("--set", "jobs=60", "--set", "events=3000", "--set", "max_points=14")
+    idds("run", scan, "--workdir", tmp_path, *small, "--quiet", codes=(2,))
+    shown = json.loads(idds("show", "campaign", "--workdir", tmp_path, "--json"))
+    assert shown["points"] == {"MEASURED": 14}
+    assert set(shown["failures_by_code"]) == {"E-JOB-RAISED"}
+    columns = ("export", "campaign", "--what", "points", "--format", "json", "--workdir", tmp_path)
+    points = json.loads(idds(*columns))["points"]
+    shares = [p["share_generate"] for p in points]
+    assert min(shares) >= 0.94
+    assert min(shares) < 1
+    assert all("exp" in p and "obs" not in p for p in points)
+    idds("unblind", "campaign", "--reason", "the test", "--workdir", tmp_path)
+    points = json.loads(idds(*columns))["points"]
+    assert all(0 <= p["obs"] <= 1 for p in points)
+    idds("verify", "--workdir", tmp_path)
+
+
 def test_shell_runs_with_command_lines_only(tmp_path: Path) -> None:
     scan = ROOT / "examples" / "shell" / "scan.yaml"
     out = idds("run", scan, "--workdir", tmp_path, "--set", "events=400", "--quiet")
