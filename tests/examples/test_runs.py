@@ -70,6 +70,21 @@ def test_campaign_measures_every_point_with_its_share_and_shows_the_observed_lim
     idds("verify", "--workdir", tmp_path)
 
 
+def test_hpo_prunes_what_does_worse_and_keeps_what_it_last_said(tmp_path: Path) -> None:
+    scan = ROOT / "examples" / "hpo" / "scan.py"
+    idds("run", scan, "--workdir", tmp_path, "--set", "max_points=24", "--set", "trees=2", "--quiet", codes=(2,))
+    shown = json.loads(idds("show", "hpo", "--workdir", tmp_path, "--json"))
+    assert set(shown["points"]) == {"MEASURED", "PRUNED"}
+    assert sum(shown["points"].values()) == 24
+    assert shown["failures"] == {}
+    points = json.loads(idds("show", "hpo/it/3", "--workdir", tmp_path, "--json"))["points"]
+    pruned = [p for p in points if p["state"] == "PRUNED"]
+    assert pruned
+    assert all(p["last_report"]["step"] >= 2 and p["observation"] is None for p in pruned)
+    idds("replay", "hpo", "--workdir", tmp_path)
+    idds("verify", "--workdir", tmp_path)
+
+
 def test_shell_runs_with_command_lines_only(tmp_path: Path) -> None:
     scan = ROOT / "examples" / "shell" / "scan.yaml"
     out = idds("run", scan, "--workdir", tmp_path, "--set", "events=400", "--quiet")
