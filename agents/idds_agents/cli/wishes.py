@@ -5,10 +5,10 @@ from __future__ import annotations
 import getpass
 from pathlib import Path
 
+from idds_agents import requests
 from idds_agents.cli.problems import FINE, NOT_CONCLUDED
 from idds_agents.cli.text import print_json, say, warn
 from idds_agents.cli.where import find_workspace, resolve_loop
-from idds_agents.requests import PATIENCE_S, answered
 from idds_agents.wakeup import nudge
 from idds_core.errors import Problem
 
@@ -25,13 +25,13 @@ def wish(verb: str, path: str | None, workdir: Path | None, *, as_json: bool) ->
         target = resolve_loop(store, path)
         command = store.workflows.command(target.workflow.id, verb, actor())
         nudge(workspace.socket)
-        by, answer = answered(workspace, store, command)
+        by, answer = requests.answered(workspace, store, command)
         state = str(store.workflows.loop(target.loop.id).state)
         left = store.jobs.live_count(target.loop.id) if verb == "cancel" else 0
     finally:
         store.close()
     if answer is None:
-        warn(Problem("E-ENGINE-002", f"the engine has not answered within {PATIENCE_S:g} s", "", target.loop_path,
+        warn(Problem("E-ENGINE-002", f"the engine has not answered within {requests.PATIENCE_S:g} s", "", target.loop_path,
                      f"The {verb} is on record and takes effect when it is free; see 'show'."))  # fmt: skip
         return NOT_CONCLUDED
     if as_json:
