@@ -31,7 +31,8 @@ def wish(verb: str, path: str | None, workdir: Path | None, *, as_json: bool) ->
     finally:
         store.close()
     if answer is None:
-        warn(Problem("E-ENGINE-002", f"the engine has not answered within {requests.PATIENCE_S:g} s", "", target.loop_path,
+        late = f"the engine has not answered within {requests.PATIENCE_S:g} s"
+        warn(Problem("E-ENGINE-002", late, "", target.loop_path,
                      f"The {verb} is on record and takes effect when it is free; see 'show'."))  # fmt: skip
         return NOT_CONCLUDED
     if as_json:
