@@ -303,7 +303,8 @@ class Carrier:
             *joined(plan.loop.body, step, claim.upstream, claim.variant, claim.chunk),
         ]
         if plan.wide:
-            outputs += self._catalog.loop_files(plan, point_path(claim.attempt.path), claim.step_no)
+            point = point_path(claim.attempt.path)
+            outputs += self._catalog.loop_files(plan, claim.point_id, point, claim.step_no)
             values = job_values(plan.loop.body, values, claim)
         checkpoint = checkpoint_folder(self._workdir, claim.attempt.path)
         payload = bind(step, values, outputs, str(plan.bundle), seed, checkpoint)

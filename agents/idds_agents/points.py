@@ -1,22 +1,19 @@
-"""Points of many jobs: what a job of one sees, what may move at it, and what a loop inside leaves behind."""
+"""Points of many jobs: what a job of one sees, and what may move at it."""
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from idds_agents.catalog import Catalog, LoopPlan
-from idds_core.history import History, Observation
+from idds_core.history import Observation
 from idds_core.model import Loop, Step
 from idds_core.partition import Advance, advance, chunk_values, parts, shares
 from idds_core.states import LoopState, PointState, Wish
-from idds_core.store import Claim, LoopRecord, Store
+from idds_core.store import Claim, Store
 
-__all__ = ["advance_points", "cut_problem", "job_values", "leave_result", "losses_allowed", "point_path", "with_shares"]
+__all__ = ["advance_points", "cut_problem", "job_values", "losses_allowed", "point_path", "with_shares"]
 
 _LOST_INPUT = "its input is lost"
 _FIELDS = 4  # words of a path after the point: step, job, <c>, a, <M>
@@ -110,32 +107,3 @@ def _start(store: Store, step: Advance, loop_id: int, actor: str) -> int:
     if around.state is not LoopState.ACTIVE or around.wish is not Wish.RUN:
         return 0
     return sum(store.points.start_loop(store.workflows.loop(i), actor) for i in step.loops)
-
-
-# ---------------------------------------------------------------------- what a loop leaves behind
-def leave_result(catalog: Catalog, loop: LoopRecord, state: LoopState, reason: str, history: History) -> Path:
-    """Write what a loop inside of something has found, for the steps after it; the same history gives the same file."""
-    plan = catalog.plan(loop.id)
-    content = {
-        "path": plan.path,
-        "state": str(state),
-        "reason": reason,
-        "targets": list(plan.loop.targets),
-        "points": [_as_json(p) for p in history.points],
-    }
-    file = catalog.loop_file(plan.path)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    new = file.with_suffix(".new")
-    with new.open("w", encoding="utf-8") as stream:
-        json.dump(content, stream, allow_nan=False)
-        stream.flush()
-        os.fsync(stream.fileno())
-    new.replace(file)
-    return file
-
-
-def _as_json(point: Any) -> dict[str, Any]:
-    found = {"number": point.number, "parameters": dict(point.parameters), "state": str(point.state)}
-    if point.observation is not None:
-        found |= {"values": dict(point.observation.values), "sigmas": dict(point.observation.sigmas)}
-    return found

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from idds_agents.catalog import Catalog, LoopPlan
+from idds_agents.draft import Draft
+from idds_agents.revising import reopen
 from idds_agents.workspace import Workspace
 from idds_core.binding import BindingError, observe
 from idds_core.definition import Definition
@@ -57,10 +59,14 @@ class Requests:
         return self._retry(newest, loop, command)
 
     def _loop(self, workflow: WorkflowRecord, name: str) -> LoopRecord:
-        loops = [x for x in self._store.workflows.loops(workflow.id) if x.name and name in ("", x.name)]
-        if not loops:
-            raise IddsError.of("E-POINT-001", f"{workflow.path} has no loop {name}", "", workflow.path, "See 'ls'.")
-        return loops[0]
+        """The loop of that name; without one, the only one that is not inside another."""
+        named = [x for x in self._store.workflows.loops(workflow.id) if x.name]
+        loops = [x for x in named if x.name == name] if name else [x for x in named if "/" not in x.name]
+        if len(loops) == 1:
+            return loops[0]
+        what = f"{workflow.path} has no loop {name}".rstrip() if name or not loops else "which loop is meant"
+        raise IddsError.of("E-POINT-001", what, f"there are {', '.join(x.name for x in named)}", workflow.path,
+                           f"Give its path, {workflow.path}/NAME; see 'ls'.")  # fmt: skip
 
     def _open(self, workflow: WorkflowRecord, loop: LoopRecord, command: Command) -> tuple[LoopRecord, str]:
         """The loop itself while it goes on, else that of a new revision; and what to say of it."""
@@ -69,12 +75,10 @@ class Requests:
         if workflow.state not in TERMINAL["workflow"]:
             raise IddsError.of("E-POINT-002", f"{loop.name} has ended", f"{workflow.path} goes on with other loops",
                                workflow.path, "Wait for the end of the workflow.")  # fmt: skip
-        definition = Definition(json.loads(workflow.definition))
-        reason = f"{command.verb} on a concluded loop"
-        made = self._store.revisions.make(
-            workflow, definition, workflow.bundle, None, actor=command.actor, reason=reason
-        )
-        fresh = self._loop(made, loop.name)
+        bundle = self._catalog.plan(loop.id).bundle
+        draft = Draft(workflow, Definition(json.loads(workflow.definition)), bundle.name, bundle.parent)
+        made, name = reopen(self._store, draft, loop.name, command.actor, f"{command.verb} on a concluded loop")
+        fresh = self._loop(made, name)
         return fresh, f" of {made.path}, which continues {workflow.path}; 'idds-core run' goes on"
 
     # ------------------------------------------------------------------ points to be measured

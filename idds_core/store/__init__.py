@@ -23,7 +23,7 @@ from idds_core.store.records import (
 )
 from idds_core.store.retention import Freed
 from idds_core.store.reuse import Known, PlainJob
-from idds_core.store.revisions import NewPoint, OldJob, OldPoint
+from idds_core.store.revision_rows import How, NewLoop, NewPoint, OldJob, OldPoint
 from idds_core.store.store import OwnerLock, Store, open_store, upgrade_store
 
 __all__ = [
@@ -35,12 +35,14 @@ __all__ = [
     "EventRecord",
     "Freed",
     "HeartbeatLock",
+    "How",
     "Iteration",
     "Job",
     "JobResult",
     "Known",
     "LoopRecord",
     "Message",
+    "NewLoop",
     "NewPoint",
     "OldJob",
     "OldPoint",

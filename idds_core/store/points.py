@@ -182,11 +182,19 @@ class Points:
             moved += len(self._db.move("job", rows, state, JobState.CANCELLED, actor=actor))
         for loop in self._db.run(_LOOPS, {"point": point_id}):
             if loop.state == LoopState.WAITING:
-                rows = [{"id": loop.id, "reason": reason}]
-                moved += len(self._db.move("loop", rows, LoopState.WAITING, LoopState.CANCELLED, actor=actor))
+                moved += self._cancel_waiting(loop.id, reason, actor)
             elif loop.state not in TERMINAL["loop"]:
                 self._wish_cancel(loop.id)
         return moved
+
+    def _cancel_waiting(self, loop_id: int, reason: str, actor: str) -> int:
+        """A loop that has not begun never will; one that begins again with its points has some that are open."""
+        moved = 0
+        for point in self.open_of(loop_id):
+            moved += self.clear(point, reason, actor)
+            moved += self.end(point, {"state": PointState.DROPPED, "reason": reason}, loop_id, actor)
+        rows = [{"id": loop_id, "reason": reason}]
+        return moved + len(self._db.move("loop", rows, LoopState.WAITING, LoopState.CANCELLED, actor=actor))
 
     def _wish_cancel(self, loop_id: int) -> None:
         """A loop and all that is inside it."""
@@ -220,6 +228,7 @@ class Points:
         moved = self._db.move("loop", [{"id": loop.id}], LoopState.WAITING, LoopState.ACTIVE, actor=actor)
         if moved:
             self._db.run(_STARTED, {"loop": loop.id, "now": self._db.now()})
+            self._db.touched.update(self.open_of(loop.id))  # in a revision it may have had points before it began
         return bool(moved)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from idds_core.errors import IddsError
 from idds_core.expressions import Expression, ExpressionError
@@ -47,6 +47,8 @@ class Follow:
     ({'x': 0.5},)
 
     """
+
+    sequential: ClassVar[bool] = True
 
     start: Mapping[str, Any] = field(default_factory=dict)
     targets: tuple[str, ...] = ()

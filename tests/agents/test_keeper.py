@@ -125,9 +125,9 @@ def test_what_was_removed_and_is_needed_again_is_made_again(tmp_path: Path, worl
     newest = world.store.workflows.latest("toy")
     assert newest is not None
     draft = Draft(newest, definition("until_merged"), "better", world.folder / "bundles")
-    assert amend(world.store, draft, "user", world.folder, dry=True)[1]["jobs"] == {"measure": 4}
+    assert amend(world.store, draft, "user", dry=True)[1]["jobs"] == {"measure": 4}
     keeper(world).step()
-    made, told = amend(world.store, draft, "user", world.folder)
+    made, told = amend(world.store, draft, "user")
     assert told["jobs"] == {"make": 3, "measure": 4}
     assert told["reused"] == {"make": 1}
     assert made is not None
@@ -141,7 +141,7 @@ def test_what_an_open_point_has_taken_over_is_not_removed(tmp_path: Path, worlds
     world = world_of(tmp_path, worlds, "until_merged")
     newest = world.store.workflows.latest("toy")
     assert newest is not None
-    amend(world.store, Draft(newest, definition("until_merged"), "better", world.folder / "bundles"), "u", world.folder)
+    amend(world.store, Draft(newest, definition("until_merged"), "better", world.folder / "bundles"), "u")
     assert keeper(world).step() == 0
 
 

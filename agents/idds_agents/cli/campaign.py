@@ -135,7 +135,7 @@ def amend_verb(what: str | None, workdir: Path | None, given: Sequence[str], *, 
         if _standing(draft):
             _told_revision(workspace, store, draft, draft.old, {}, as_json=as_json)
             return FINE
-        made, told = amend(store, draft, actor(), workspace.folder, dry=dry)
+        made, told = amend(store, draft, actor(), dry=dry)
         _told_revision(workspace, store, draft, made, told, as_json=as_json)
     return FINE
 
