@@ -1,10 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from idds_core.definition import Definition
+from idds_core.ports import JobReport, JobSpec
 from idds_core.testing.fakes import ScriptedProvider
 from tests.agents.cli_kit import Cli, Runs
 from tests.agents.report_kit import enlarged, opened
@@ -54,6 +56,19 @@ def world(tmp_path: Path) -> World:
     """A world of the toy, with a bundle that has no files."""
     (tmp_path / "bundles" / "bundle").mkdir(parents=True)
     return World(tmp_path, ScriptedProvider(measured))
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Callable[..., World]:
+    """Worlds of a definition in folders of their own, run to their end."""
+
+    def made(name: str, definition: Definition, answers: Callable[[JobSpec], JobReport | None]) -> World:
+        (tmp_path / name / "bundles" / "bundle").mkdir(parents=True)
+        found = World(tmp_path / name, ScriptedProvider(answers), definition)
+        found.run()
+        return found
+
+    return made
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -63,3 +64,14 @@ def jobs(world: World) -> dict[str, int]:
 def rows(n: int) -> list[Mapping[str, Any]]:
     """Measurements from elsewhere."""
     return [{"parameters": {"x": i / 20, "y": 0.5}, "values": {"z": 1.0 + i, "z_sigma": 0.1}} for i in range(n)]
+
+
+def digests(world: World) -> dict[str, str]:
+    """Loop -> digest of its history; whatever iteration a point around it is in."""
+    found = world.loops().items()
+    return {re.sub(r"/it/\d+/", "/", name): world.history_of(loop).digest for name, loop in found if name}
+
+
+def becomes(world: World) -> dict[str, str]:
+    """Loop -> its state."""
+    return {name: str(loop.state) for name, loop in world.loops().items()}

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from idds_agents.replay import replay
 from idds_core.definition import Definition, validate
 from idds_core.model import Loop, Workflow, chain
 from idds_core.ports import Function, JobReport, JobSpec
@@ -30,16 +31,33 @@ def step_of(spec: JobSpec) -> str:
     return spec.payload.reference.partition(":")[2]
 
 
-def sequence() -> Definition:
+def altered(element: Any, **changes: Any) -> Any:
+    """A step or loop with other fields."""
+    return replace(element, **changes)
+
+
+def changed(definition: Definition, *names: str) -> Definition:
+    """The same with other code in these steps, at any depth."""
+
+    def of(element: Any) -> Any:
+        if isinstance(element, Loop):
+            return replace(element, body=tuple(map(of, element.body)))
+        return replace(element, function=f"elsewhere:{element.name}") if element.name in names else element
+
+    workflow = definition.workflow
+    return validate(replace(workflow, body=tuple(map(of, workflow.body))))
+
+
+def sequence(coarse: int = 3, fine: int = 2) -> Definition:
     """A step, a loop that sees it, a step that sees both, another loop, a last step."""
     return validate(
         Workflow(
             "study",
             chain(
                 function("prepare"),
-                scan("coarse", "x", function("look", "table", "x")),
+                scan("coarse", "x", function("look", "table", "x"), points=coarse),
                 function("choose", "result"),
-                scan("fine", "y", function("measure", "y", "best", "table"), points=2),
+                scan("fine", "y", function("measure", "y", "best", "table"), points=fine),
                 function("summarise", "coarse", "fine", "scale"),
             ),
             parameters={"scale": 2},
@@ -64,17 +82,27 @@ def answer_sequence(spec: JobSpec) -> JobReport:
     return success(spec, {"total": given["scale"] * sum(len(found["points"]) for found in both)})
 
 
+def whole(w: World) -> None:
+    """Nothing is broken, and every loop gives its answers again."""
+    assert w.violations() == {}
+    for loop in w.loops().values():
+        if loop.name:
+            plan = w.conductor._catalog.plan(loop.id)
+            assert replay(w.store, plan, loop.id, w.thinker).differences == ()
+
+
 def world(folder: Path, definition: Definition, answers: Callable[[JobSpec], JobReport | None]) -> World:
     """Agents on that definition."""
     folder.mkdir(exist_ok=True)
     return World(folder, ScriptedProvider(answers), definition)
 
 
-def nested() -> Definition:
+def nested(inner: int = 4, outer: int = 3, **changes: Any) -> Definition:
     """An outer loop whose points each run an inner one."""
-    inner = scan("inner", "x", function("measure", "x", "a", "base"), points=4)
-    outer = scan("outer", "a", function("prepare", "a"), inner, function("judge", "result"), points=3)
-    return validate(outer)
+    loop = scan("inner", "x", function("measure", "x", "a", "base"), points=inner)
+    return validate(
+        scan("outer", "a", function("prepare", "a"), loop, function("judge", "result"), points=outer, **changes)
+    )
 
 
 def answer_nested(spec: JobSpec) -> JobReport:
@@ -85,7 +113,7 @@ def answer_nested(spec: JobSpec) -> JobReport:
     if step == "measure":
         return success(spec, {"z": given["a"] + given["x"] + given["base"]})
     found = json.loads(Path(given["result"]["$file"]).read_text())
-    return success(spec, {"z": max(p["values"]["z"] for p in found["points"])})
+    return success(spec, {"z": max(p["values"]["z"] for p in found["points"] if "values" in p)})
 
 
 def two_loops(batch: int = 4) -> Definition:
