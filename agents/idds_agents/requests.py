@@ -48,7 +48,10 @@ class Requests:
     def _take(self, command: Command) -> str:
         workflow = self._store.workflows.by_id(command.workflow_id)
         newest = self._store.workflows.latest(workflow.name) or workflow
-        loop = self._loop(newest, str(command.arguments.get("loop", "")))
+        name = str(command.arguments.get("loop", ""))
+        if command.verb == "retry" and not name and (answer := self._steps_again(newest, command)):
+            return answer
+        loop = self._loop(newest, name)
         plan = self._catalog.plan(loop.id)
         if command.verb == "tell":
             return self._tell(loop, plan, command)
@@ -78,7 +81,7 @@ class Requests:
         bundle = self._catalog.plan(loop.id).bundle
         draft = Draft(workflow, Definition(json.loads(workflow.definition)), bundle.name, bundle.parent)
         made, name = reopen(self._store, draft, loop.name, command.actor, f"{command.verb} on a concluded loop")
-        fresh = self._loop(made, name)
+        fresh = next(x for x in self._store.workflows.loops(made.id) if x.name == name)
         return fresh, f" of {made.path}, which continues {workflow.path}; 'idds-core run' goes on"
 
     # ------------------------------------------------------------------ points to be measured
@@ -92,6 +95,14 @@ class Requests:
         self._store.queue.add(target.id, new, f"added by {command.actor}")
         skipped = f", {len(points) - len(new)} are there already" if len(new) < len(points) else ""
         return f"add: {len(new)} points enter the next iteration{note}{skipped}"
+
+    def _steps_again(self, workflow: WorkflowRecord, command: Command) -> str:
+        """Steps outside of loops that have failed run again, and what follows; "" when none has."""
+        own = [x for x in self._store.workflows.loops(workflow.id) if not x.name]
+        if not own or not self._store.jobs.all(own[0].id, ["FAILED"]):
+            return ""
+        _, note = self._open(workflow, own[0], command)
+        return f"retry: the steps that failed run again{note}"
 
     def _known(self, loop: LoopRecord, plan: LoopPlan) -> set[_Key]:
         points = [p.parameters for p in self._store.iterations.points(loop.id)]

@@ -96,7 +96,11 @@ def calibrated() -> Definition:
 
 def answer_calibrated(spec: JobSpec) -> JobReport:
     given, step = arguments(spec), step_of(spec)
-    outputs = {"calibrate": {"scale": 2.0}, "simulate": {"events": given.get("x")}, "last": {"n": 1}}
+    outputs: dict[str, dict[str, Any]] = {
+        "calibrate": {"scale": 2.0},
+        "simulate": {"events": given.get("x")},
+        "last": {"n": 1},
+    }
     return success(spec, outputs.get(step) or {"z": given["events"] * given["scale"]})
 
 
@@ -298,4 +302,18 @@ def test_failed_points_of_one_inner_loop_are_tried_again(make: Callable[..., Wor
     inner = w.history_of(w.loops()["outer/it/1/p/3/inner"])
     assert [p.state for p in inner.points].count(PointState.MEASURED) == 4
     assert len(inner.points) == 5
+    whole(w)
+
+
+def test_steps_outside_of_loops_that_failed_are_tried_again(make: Callable[..., World]) -> None:
+    broken = [True]
+
+    def answers(spec: JobSpec) -> JobReport:
+        return failure("away") if broken[0] and step_of(spec) == "choose" else answer_sequence(spec)
+
+    w = make("w", sequence(), answers)
+    broken[0] = False
+    assert bring(w, "retry").startswith("retry: the steps that failed run again of study~2")
+    assert w.loop.state is LoopState.EXHAUSTED
+    assert jobs(w) == {"choose": 1, "measure": 2, "summarise": 1}
     whole(w)

@@ -33,10 +33,16 @@ def dying(world: World, after: int) -> Iterator[None]:
             raise Death
         left[0] -= 1
 
+    def hooked(original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*given: Any) -> Any:
+            hook()
+            return original(*given)
+
+        return call
+
     with pytest.MonkeyPatch.context() as patched:
         for name in ("insert", "run"):
-            original = getattr(database, name)
-            patched.setattr(database, name, lambda *a, original=original: (hook(), original(*a))[1])
+            patched.setattr(database, name, hooked(getattr(database, name)))
         sa.event.listen(engine, "before_cursor_execute", hook)
         try:
             yield
