@@ -16,7 +16,7 @@ from idds_core.store import tables
 from idds_core.store.database import Database
 from idds_core.store.records import LoopRecord, Outcome, OuterPoint
 
-__all__ = ["Points", "add_loops", "wide_jobs", "will_end"]
+__all__ = ["Points", "add_loops", "ends_as", "wide_jobs", "will_end"]
 
 _P, _J, _L = tables.point.c, tables.job.c, tables.loop.c
 _NOTHING = strict_json({"values": {}, "sigmas": {}, "extras": {}})
@@ -86,8 +86,13 @@ _OWN = sa.select(_L.name, _L.workflow_id, _L.wish).where(_L.id == sa.bindparam("
 def will_end(db: Database, outcomes: Sequence[Outcome]) -> None:
     """These outcomes end their points as soon as nothing of them runs any more; the first one counts."""
     for o in outcomes:
-        how = {"state": str(o.point_state), "reason": o.reason, "failure_class": None, "last_report": o.last_report}
-        db.run(_WILL_END, {"point": o.claim.point_id, "how": strict_json(how)})
+        ends_as(db, o.claim.point_id, str(o.point_state), o.reason, o.last_report)
+
+
+def ends_as(db: Database, point_id: int, state: str, reason: str, last_report: str | None = None) -> None:
+    """A point ends like this as soon as nothing of it runs any more; the first word counts."""
+    how = {"state": str(state), "reason": reason, "failure_class": None, "last_report": last_report}
+    db.run(_WILL_END, {"point": point_id, "how": strict_json(how)})
 
 
 class Points:

@@ -63,7 +63,8 @@ def make(tmp_path: Path) -> Callable[..., World]:
     """Worlds of a definition in folders of their own, run to their end."""
 
     def made(name: str, definition: Definition, answers: Callable[[JobSpec], JobReport | None]) -> World:
-        (tmp_path / name / "bundles" / "bundle").mkdir(parents=True)
+        for folder in ("bundles/bundle", ".idds"):
+            (tmp_path / name / folder).mkdir(parents=True)
         found = World(tmp_path / name, ScriptedProvider(answers), definition)
         found.run()
         return found
