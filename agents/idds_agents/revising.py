@@ -208,10 +208,11 @@ class _Told:
             self._loop(loop.name, loop, definition.workflow.parameters, top)
         else:
             self._point(root, definition.workflow.parameters, "", top.points[0])
+        steps = dict.fromkeys(step.name for _, step in definition.workflow.steps())
+        run, taken = ({name: found[name] for name in steps if found[name]} for found in (self._run, self._taken))
         loops = {name: dict(found) for name, found in self._loops.items()}
         return {"changes": self._draft.told, "points": self._kept + self._again, "kept": self._kept,
-                "measured_again": self._again, "jobs": dict(self._run), "reused": dict(self._taken),
-                "loops": loops}  # fmt: skip
+                "measured_again": self._again, "jobs": run, "reused": taken, "loops": loops}  # fmt: skip
 
     def _loop(self, name: str, loop: Loop, around: Mapping[str, Any], plan: NewLoop) -> None:
         self._loops.setdefault(name, Counter())[str(plan.how)] += 1
