@@ -11,7 +11,7 @@ from idds_agents.draft import BUDGET, Draft
 from idds_agents.revision_plan import Planner
 from idds_core.definition import Definition
 from idds_core.difference import Change
-from idds_core.errors import DefinitionError, Problem
+from idds_core.errors import DefinitionError, IddsError, Problem
 from idds_core.model import Loop, Step
 from idds_core.partition import parts
 from idds_core.states import TERMINAL
@@ -146,11 +146,28 @@ def reopen(store: Store, draft: Draft, loop: str, actor: str, reason: str) -> tu
     -------
     The revision, and the loop's name in it: the points around a loop inside another have all come to one iteration.
 
+    Raises
+    ------
+    IddsError
+        When the point around the loop is not carried on.
+
     """
     top = _planned(Planner(store, draft, loop))
+    if loop and not any(found.old is not None and found.old.name == loop for found in _open_loops(top)):
+        raise IddsError.of("E-POINT-002", f"{loop} has ended", "the point around it was dropped", draft.old.path,
+                           "Bring points to the loop around it.")  # fmt: skip
     made = store.revisions.make(draft.old, draft.definition, draft.bundle, top, actor=actor, reason=reason)
     words = loop.split("/")
     return made, "/".join(str(min(int(word), 1)) if i % 5 == 2 else word for i, word in enumerate(words))
+
+
+def _open_loops(loop: NewLoop) -> Iterator[NewLoop]:
+    """It, and all loops at any depth inside it that do not stay as they are."""
+    if loop.how is not How.STAYS:
+        yield loop
+    for point in loop.points:
+        for inside in point.loops.values() if point.again is not None else ():
+            yield from _open_loops(inside)
 
 
 def _planned(planner: Planner) -> NewLoop:

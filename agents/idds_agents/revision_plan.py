@@ -15,7 +15,6 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from idds_agents.draft import BUDGET, Draft, Pair, steps_of
 from idds_agents.revision_asks import Outside, asks_for, outputs_of
@@ -23,7 +22,7 @@ from idds_core.binding import BindingError, asks, observe
 from idds_core.errors import IddsError, Problem
 from idds_core.history import strict_json
 from idds_core.model import Loop, Step
-from idds_core.partition import is_wide
+from idds_core.partition import goes_on, is_wide
 from idds_core.plugins import LEARNERS, resolve
 from idds_core.space import Space
 from idds_core.states import JobState, LoopState, PointState
@@ -137,22 +136,34 @@ class Planner:
     # ------------------------------------------------------------------ points
     def _own_point(self, pair: Pair, point: OldPoint) -> NewPoint:
         """The one point of the workflow's own steps: always open again, and what had not been done is done now."""
-        missing: set[int] = set()
+        body, missing = pair.new.body, set[int]()
         if point.state != PointState.MEASURED:
-            for no, element in enumerate(pair.new.body):
-                states = {job.state for job in point.jobs if job.step == element.name}
-                if isinstance(element, Step) and states != {JobState.DONE}:
-                    missing.add(no)
+            missing = {no for no, e in enumerate(body) if isinstance(e, Step) and not self._is_done(body, no, point)}
         walk = self._walk(pair, point, _NOTHING, missing)
         self._make_files_again(pair, point, walk)
         return NewPoint(point, {}, frozenset(walk.again), None, walk.inner)
+
+    def _is_done(self, body: Sequence[Step | Loop], no: int, point: OldPoint) -> bool:
+        """Whether a step was done: all of it, or enough of it that something which sees all of it has begun."""
+        states = {job.state for job in point.jobs if job.step == body[no].name}
+        if states == {JobState.DONE}:
+            return True
+        later = {e.name for e in body[no + 1 :] if not goes_on(body[no], e)}
+        return JobState.DONE in states and bool(later & self._touched(point))
+
+    def _touched(self, point: OldPoint) -> set[str]:
+        """Elements at which something was done."""
+        ended = {job.step for job in point.jobs if job.state in (JobState.DONE, JobState.FAILED)}
+        return ended | {name for name, record in point.loops.items() if self._begun(record)}
 
     def _point(self, pair: Pair, point: OldPoint, outside: Outside) -> NewPoint:
         space = pair.new.space.parameters
         parameters = {**point.parameters, **{n: p.default for n, p in space.items() if n not in point.parameters}}
         walk = self._walk(pair, point, outside, ())
         first = min(walk.again, default=len(pair.new.body))
-        if point.state == PointState.DROPPED or _reached(pair.old, point, self._begun) < first:
+        touched = self._touched(point)
+        reached = max((no for no, e in enumerate(pair.old.body) if e.name in touched), default=-1)
+        if point.state == PointState.DROPPED or reached < first:
             return NewPoint(point, parameters, None, self._observed(pair, point, first))
         if not is_wide(pair.new.body):
             walk.again.update(range(first, len(pair.new.body)))
@@ -250,13 +261,6 @@ def _own_values(step: Step, before: Sequence[Step | Loop]) -> set[str]:
     cut = {"chunk", "chunks"} if step.split != 1 else set()
     shares = {"shares"} if any(isinstance(e, Step) and e.split != 1 for e in before) else set()
     return cut | shares | ({"variant"} if step.foreach else set())
-
-
-def _reached(loop: Loop, point: OldPoint, begun: Any) -> int:
-    """The place of the last element at which something was done; -1 for none."""
-    ended = {job.step for job in point.jobs if job.state in (JobState.DONE, JobState.FAILED)}
-    ended |= {name for name, record in point.loops.items() if begun(record)}
-    return max((no for no, e in enumerate(loop.body) if e.name in ended), default=-1)
 
 
 def _followed(loop: Loop, points: Sequence[NewPoint]) -> Sequence[NewPoint]:

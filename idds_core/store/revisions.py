@@ -236,7 +236,7 @@ class Revisions:
             sa.select(mine.c.id, tried.c.id)
             .join(old, old.c.id == mine.c.continued)
             .join(tried, sa.and_(tried.c.continued == old.c.retry_of, tried.c.loop_id == mine.c.loop_id))
-            .where(mine.c.loop_id == new.id)
+            .where(mine.c.loop_id == new.id, old.c.retry_of.is_not(None))
         )
         for point, origin in connection.execute(query).all():
             connection.execute(sa.update(tables.point).where(tables.point.c.id == point).values(retry_of=origin))

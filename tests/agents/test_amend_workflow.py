@@ -264,6 +264,39 @@ def test_a_file_that_was_removed_is_made_again_and_a_loop_beside_it_stays(make: 
     whole(w)
 
 
+def test_a_step_of_which_enough_was_done_is_not_done_again(make: Callable[..., World]) -> None:
+    broken = [True]
+
+    def shared() -> Definition:
+        make_ = replace(function("make", "chunk", attempts=1), split=3, accept=0.5)
+        return validate(Workflow("study", chain(make_, *split().workflow.body[1:])))
+
+    def answers(spec: JobSpec) -> JobReport:
+        dead = step_of(spec) == "make" and arguments(spec)["chunk"] == 1
+        return failure("dead") if dead or (broken[0] and step_of(spec) == "last") else answer_split(spec)
+
+    w = make("w", shared(), answers)
+    broken[0] = False
+    told = amended(w, changed(shared(), "last"))
+    assert told["jobs"] == {"last": 1}
+    assert w.run().state is LoopState.EXHAUSTED
+    whole(w)
+
+
+def test_a_loop_without_a_barrier_begins_again_with_its_points(make: Callable[..., World]) -> None:
+    def steady() -> Definition:
+        loop = scan("coarse", "x", function("look", "table", "x"), points=5, mode="steady", batch=3)
+        return validate(Workflow("study", chain(function("prepare"), loop, function("choose", "result"))))
+
+    w = make("w", steady(), answer_sequence)
+    told = amended(w, changed(steady(), "look"))
+    assert told["loops"] == {"coarse": {AGAIN: 1}}
+    assert told["jobs"] == {"look": 5, "choose": 1}
+    w.run()
+    assert jobs(w) == told["jobs"]
+    whole(w)
+
+
 # ---------------------------------------------------------------------- what people bring
 def bring(w: World, verb: str, **given: Any) -> str:
     answer = ask(w, verb, **given)
@@ -303,6 +336,17 @@ def test_failed_points_of_one_inner_loop_are_tried_again(make: Callable[..., Wor
     assert [p.state for p in inner.points].count(PointState.MEASURED) == 4
     assert len(inner.points) == 5
     whole(w)
+
+
+def test_nothing_is_brought_to_a_loop_whose_point_was_dropped(make: Callable[..., World]) -> None:
+    w = make("w", nested(outer=2), lambda spec: answer_nested(spec) if step_of(spec) != "judge" else None)
+    w.store.workflows.command(w.workflow.id, "cancel", "user")
+    for _ in range(6):
+        w.turn()
+    assert {p.state for p in w.history.points} == {PointState.DROPPED}
+    assert "E-POINT-002" in ask(w, "add", loop="outer/it/1/p/1/inner", points=[{"x": 0.321}])
+    assert len(w.store.workflows.all()) == 1
+    assert w.violations() == {}
 
 
 def test_steps_outside_of_loops_that_failed_are_tried_again(make: Callable[..., World]) -> None:
