@@ -13,6 +13,7 @@ from idds_core.binding import asks
 from idds_core.definition import Definition, normal_document
 from idds_core.difference import Change, differences
 from idds_core.model import Loop, Step, Workflow
+from idds_core.partition import split_of
 from idds_core.sources import NOT_RESULT, Bundle, step_digest
 from idds_core.space import Space
 from idds_core.store import WorkflowRecord
@@ -179,6 +180,9 @@ class Draft:
             return True
         if asks(new) & pair.added:
             return False
+        unit = split_of(new)[1]
+        if unit and pair.before.get(unit) != pair.after.get(unit):  # other chunks
+            return True
         before, after = self._sources
         return step_digest(old, before, pair.before) != step_digest(new, after, pair.after)
 

@@ -30,6 +30,11 @@ class Outside:
     bound: frozenset[str] = frozenset()
     first: bool = True
 
+    @property
+    def stepped(self) -> bool:
+        """Whether a step is among the changed: what names it gives nobody knows."""
+        return any(isinstance(e, Step) for e in self.changed)
+
     def with_changed(self, changed: Sequence[Step | Loop], bound: Collection[str], *, first: bool) -> Outside:
         """As a loop sees it after these elements beside it have changed.
 
@@ -54,15 +59,15 @@ def asks_for(step: Step, given: Collection[str], outside: Outside) -> bool:
         named = {word.partition(".")[0] for word in placeholders(step) if "." in word}
         return bool(named & (names - outside.bound))
     known = {*given, *outside.bound}
-    if any(isinstance(e, Step) for e in outside.changed):
+    if outside.stepped:
         return bool({*step.arguments, *step.optional} - known)
     left = set(step.arguments) - known
     return bool({"result", *names} & ({*step.arguments, *step.optional} - known)) or (outside.first and bool(left))
 
 
 def outputs_of(point: OldPoint, step: str) -> set[str]:
-    """Names that a step has given at a point, and its own."""
-    found = {step}
+    """Names that a step has given at a point."""
+    found: set[str] = set()
     for job in point.jobs:
         if job.step == step and job.result:
             result = json.loads(job.result)

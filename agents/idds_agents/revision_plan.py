@@ -40,19 +40,24 @@ _AS_IT_IS = {*BUDGET, "top_up"}
 class _Walk:
     """What has been found at a point so far.
 
-    again : places that run again. changed : elements that do not stay as they are. bound : names that what stays
-    gives. inner : what becomes of the loops inside.
+    again : places that run again. changed : elements that do not stay as they are. bound, names : names that what stays
+    gives, and its own. inner : what becomes of the loops inside.
     """
 
     again: set[int] = field(default_factory=set)
     changed: list[Step | Loop] = field(default_factory=list)
     bound: set[str] = field(default_factory=set)
+    names: set[str] = field(default_factory=set)
     inner: dict[str, NewLoop] = field(default_factory=dict)
 
     @property
     def stepped(self) -> bool:
         """Whether a step runs again: so does every step after it."""
         return any(isinstance(e, Step) for e in self.changed)
+
+    def nearer(self, outside: Outside) -> set[str]:
+        """Names that are bound for certain, whatever is given from outside: an output wins over an element's name."""
+        return self.bound if outside.stepped or self.stepped else self.bound | self.names
 
 
 class Planner:
@@ -145,7 +150,10 @@ class Planner:
 
     def _is_done(self, body: Sequence[Step | Loop], no: int, point: OldPoint) -> bool:
         """Whether a step was done: all of it, or enough of it that something which sees all of it has begun."""
-        states = {job.state for job in point.jobs if job.step == body[no].name}
+        jobs = [job for job in point.jobs if job.step == body[no].name]
+        states = {job.state for job in jobs}
+        if any("infeasible" in json.loads(job.result) for job in jobs if job.result):
+            return False
         if states == {JobState.DONE}:
             return True
         later = {e.name for e in body[no + 1 :] if not goes_on(body[no], e)}
@@ -170,6 +178,7 @@ class Planner:
         elif point.state != PointState.MEASURED:
             later = enumerate(pair.new.body[first:], first)
             walk.again.update(no for no, e in later if isinstance(e, Step))
+        walk.again.add(len(pair.new.body) - 1)  # the end of its last step is that of the point
         self._make_files_again(pair, point, walk)
         return NewPoint(point, parameters, frozenset(walk.again), None, walk.inner)
 
@@ -191,18 +200,19 @@ class Planner:
                     walk.changed.append(element)
                 else:
                     walk.bound |= outputs_of(point, element.name)
+                    walk.names.add(element.name)
                 continue
             record = point.loops.get(element.name)
             inner = inside.get(element.name)
-            new = NewLoop(None, How.ANEW) if inner is None else self._loop(
-                inner, record, outside.with_changed(walk.changed, walk.bound, first=no == 0)
-            )  # fmt: skip
+            beside = outside.with_changed(walk.changed, walk.nearer(outside), first=no == 0)
+            new = NewLoop(None, How.ANEW) if inner is None else self._loop(inner, record, beside)
             walk.inner[element.name] = new
             if new.how is not How.STAYS:
                 walk.again.add(no)
                 walk.changed.append(element)
             else:
-                walk.bound |= {"result", element.name}
+                walk.bound.add("result")
+                walk.names.add(element.name)
         return walk
 
     def _asks(self, pair: Pair, no: int, walk: _Walk, outside: Outside) -> bool:
@@ -210,10 +220,10 @@ class Planner:
         step, before = pair.new.body[no], pair.new.body[:no]
         assert isinstance(step, Step)
         given = pair.given | _own_values(step, before)
-        if asks_for(step, given, Outside().with_changed(walk.changed, walk.bound, first=False)):
+        if asks_for(step, given, _NOTHING.with_changed(walk.changed, walk.nearer(_NOTHING), first=False)):
             return True
-        own = {"result"} | {e.name for e in before if isinstance(e, Loop)} if _has_loop(before) else set()
-        here = replace(outside, bound=outside.bound | walk.bound | own, first=outside.first and no == 0)
+        own = {"result"} if _has_loop(before) else set()
+        here = replace(outside, bound=outside.bound | walk.nearer(outside) | own, first=outside.first and no == 0)
         if not asks_for(step, given, here):
             return False
         self._fed.add(pair.where)

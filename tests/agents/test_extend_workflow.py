@@ -139,6 +139,26 @@ def test_an_outer_loop_goes_on_and_its_old_points_stay_with_all_that_is_inside(m
     whole(w)
 
 
+def test_a_point_whose_last_step_sees_nothing_of_its_inner_loop_keeps_an_observation(
+    make: Callable[..., World],
+) -> None:
+    def unseen(points: int) -> Definition:
+        inner = scan("inner", "x", function("measure", "x", "a"), points=points)
+        return validate(scan("outer", "a", function("prepare", "a"), inner, function("judge", "base"), points=3))
+
+    def answers(spec: JobSpec) -> JobReport:
+        given = arguments(spec)
+        return success(spec, {"base": 1.0} if step_of(spec) == "prepare" else {"z": given.get("x", given.get("base"))})
+
+    w = make("w", unseen(2), answers)
+    other = make("other", unseen(4), answers)
+    extended(w, unseen(4))
+    w.run()
+    assert jobs(w) == {"measure": 6, "judge": 3}
+    assert digests(w) == digests(other)
+    whole(w)
+
+
 def deep(innermost: int = 2) -> Definition:
     """Three loops, each inside the one before."""
     low = scan("low", "x", function("measure", "x", "b"), points=innermost)
