@@ -197,6 +197,22 @@ def test_a_workflow_that_failed_at_a_step_goes_on_from_there(make: Callable[...,
     whole(w)
 
 
+@pytest.mark.parametrize("turns", [0, 1, 2, 3, 5, 8])
+@pytest.mark.parametrize("step", ["prepare", "measure", "judge"])
+def test_a_revision_of_loops_inside_loops_is_cancelled_at_any_time(
+    make: Callable[..., World], turns: int, step: str
+) -> None:
+    w = make("w", nested(), answer_nested)
+    amended(w, changed(nested(), step))
+    for _ in range(turns):
+        w.turn()
+    w.store.workflows.command(w.workflow.id, "cancel", "user")
+    w.run()
+    assert w.loop.state in (LoopState.CANCELLED, LoopState.EXHAUSTED)
+    assert all(state.isupper() for state in becomes(w).values())
+    assert w.violations() == {}
+
+
 # ---------------------------------------------------------------------- loops that follow
 def halving() -> Definition:
     """Each point is what the last one gave."""

@@ -113,3 +113,14 @@ def test_points_are_added_to_the_loop_that_is_named(cli: Cli, study: Path) -> No
     assert answer["workflow"] == "study~2"
     cli("run", "study", "--quiet")
     assert attempts("study~2", "study-run") == {"look": 1, "last": 1}
+
+
+def test_a_workflow_begun_anew_takes_over_all_but_what_is_sealed(cli: Cli, study: Path) -> None:
+    cli("run", study, "--quiet")
+    cli("run", study, "--fresh", "--reuse", "--quiet")
+    assert attempts("study~2", "study-run") == {"look": 4}
+    job = cli("show", "study~2/outer/p/1/judge/job/0", "--json").json
+    assert job["reason"] == "reused from study/outer/it/1/p/1/judge/job/0/a/1"
+    cli("run", study, "--fresh", "--reuse", "--quiet", "--set", "turns=3")
+    assert attempts("study~3", "study-run") == {"look": 4, "improve": 2, "judge": 2, "last": 1}
+    assert cli("verify", "--deep").code == 0
