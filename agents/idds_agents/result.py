@@ -264,13 +264,14 @@ def open_result(workdir: str | Path | None = None, path: str | None = None) -> R
 
     Parameters
     ----------
-    workdir : the work folder; by default the current folder, or the only ``*-run`` folder in it.
+    workdir : the work folder; by default the current folder, or the ``*-run`` folder in it that is the only one or that
+        has the name of `path`.
     path : ``workflow`` or ``workflow/loop``; the only one by default.
 
     """
     from idds_agents.cli.where import looking, resolve_loop
 
-    with looking(None if workdir is None else Path(workdir)) as (workspace, store):
+    with looking(None if workdir is None else Path(workdir), path) as (workspace, store):
         target = resolve_loop(store, path)
         return Result(workspace.folder, view_loop(store, workspace.folder, target.loop.id))
 

@@ -168,6 +168,16 @@ def test_the_only_run_folder_is_found_and_two_are_not_guessed_between(cli: Cli, 
     assert done.err.startswith("E-WORKDIR-003 there are 2 work folders here: a-run, b-run")
 
 
+def test_among_several_run_folders_a_path_means_the_one_of_its_workflow(
+    cli: Cli, finished: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "plane-run").symlink_to(finished)
+    (tmp_path / "other-run").symlink_to(finished)
+    for path in ("plane", "plane/plane/it/1/p/1", "plane~1"):
+        assert cli("show", path).code == 0, path
+    assert cli("show", "nothing").err.startswith("E-WORKDIR-003")
+
+
 @pytest.mark.parametrize("verb", ["show", "ls", "logs", "why", "hold", "plot", "export", "verify"])
 def test_a_damaged_store_is_one_line(cli: Cli, tmp_path: Path, verb: str) -> None:
     (tmp_path / "idds.db").write_bytes(b"this is no database" * 100)

@@ -45,9 +45,9 @@ _PROBLEM = re.compile(r"(E-[A-Z]+-\d{3}) (.*)", re.DOTALL)
 
 
 @contextmanager
-def opened(workdir: Path | None) -> Iterator[tuple[Workspace, Store]]:
+def opened(workdir: Path | None, path: str | None = None) -> Iterator[tuple[Workspace, Store]]:
     """The work folder and its store, open for writing."""
-    workspace = find_workspace(workdir)
+    workspace = find_workspace(workdir, path)
     workspace.look().close()  # a missing store is told, not made
     workspace.make()
     store = workspace.open()
@@ -69,7 +69,7 @@ def _drafted(
 ) -> Iterator[tuple[Workspace, Store, Draft]]:
     """The definition of a file, or the one on record with a changed budget, beside the newest revision."""
     if not is_file(what):
-        with opened(workdir) as (workspace, store):
+        with opened(workdir, what) as (workspace, store):
             target = resolve_loop(store, what)
             yield workspace, store, _budgeted(store, workspace, target, change)
         return
@@ -177,7 +177,7 @@ def request(verb: str, path: str | None, workdir: Path | None, make: Any, *, as_
     """Ask something of a loop, and wait for the answer. `make`: from the loop's space and targets to the arguments."""
     from idds_agents.catalog import Catalog
 
-    with opened(workdir) as (workspace, store):
+    with opened(workdir, path) as (workspace, store):
         target = resolve_loop(store, path)
         loop = Catalog(store, workspace.folder).plan(target.loop.id).loop
         given = {"loop": target.loop.name, **make(loop.space, loop.targets)}

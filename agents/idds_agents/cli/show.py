@@ -28,7 +28,7 @@ _LAST = 8  # reports that are shown to people
 
 def show(path: str | None, workdir: Path | None, *, as_json: bool) -> int:
     """Print the object at a path."""
-    with looking(workdir) as (workspace, store):
+    with looking(workdir, path) as (workspace, store):
         target = resolve(store, path)
         document = _document(store, target, workspace.folder)
     if as_json:
@@ -150,7 +150,7 @@ def _said(attempt: dict[str, Any]) -> str:
 # ---------------------------------------------------------------------- ls
 def ls(path: str | None, workdir: Path | None, *, as_json: bool) -> int:
     """Print what is below a path: workflows, iterations, points or jobs."""
-    with looking(workdir) as (workspace, store):
+    with looking(workdir, path) as (workspace, store):
         head, rows = _workflows(store) if path is None else _below(store, resolve(store, path), workspace.folder)
     if as_json:
         print_json([dict(zip(head, row, strict=True)) for row in rows])
