@@ -39,8 +39,16 @@ def test_show_for_people_has_the_same_facts(cli: Cli, finished: Path) -> None:
     out = cli("show", "--workdir", finished).out
     assert out.startswith("plane/plane  EXHAUSTED\n")
     assert "26 of 26 points" in out
-    assert "E-JOB-RAISED" in out
     assert "\x1b" not in out
+
+
+def test_show_counts_failures_by_kind_and_says_whose_they_are(cli: Cli, finished: Path) -> None:
+    failed = cli("show", "--workdir", finished, "--json").json["failed_attempts"]
+    out = cli("show", "--workdir", finished).out
+    head, line = out.splitlines()[-2:]
+    assert head.split() == ["failed", "attempts", "of", "code", "the", "last", "one", "message"]
+    assert line.split()[:3] == [str(len(failed)), "the", "step"]
+    assert f"E-JOB-RAISED  {failed[-1]['path']}  ValueError: no luck" in line
 
 
 def test_a_point_a_job_and_an_attempt_are_found_by_path(cli: Cli, finished: Path) -> None:

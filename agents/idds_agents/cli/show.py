@@ -24,6 +24,8 @@ from idds_core.store import Job, Store
 __all__ = ["ls", "show"]
 
 _LAST = 8  # reports that are shown to people
+_KINDS = 20  # kinds of failures, likewise
+_WHOSE = {"USER": "the step", "INFRA": "the site", "FATAL": "the definition"}
 
 
 def show(path: str | None, workdir: Path | None, *, as_json: bool) -> int:
@@ -120,7 +122,23 @@ def _tables(document: dict[str, Any]) -> list[str]:
     if "attempts" in document:
         lines += ["", *_attempts(document["attempts"]), *_reports(document)]
     if document.get("failed_attempts"):
-        lines += ["", "failed attempts", *_attempts(document["failed_attempts"])]
+        lines += ["", *_failures(document["failed_attempts"])]
+    return lines
+
+
+def _failures(found: list[dict[str, Any]]) -> list[str]:
+    """Failed attempts by kind, the most frequent first: a campaign has thousands of a few kinds."""
+    kinds: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for attempt in found:
+        kinds.setdefault((attempt["class"] or "INFRA", attempt["code"] or "", attempt["message"]), []).append(attempt)
+    ranked = sorted(kinds.items(), key=lambda item: (-len(item[1]), item[0]))
+    rows = [
+        [len(some), _WHOSE.get(class_, class_), code, some[-1]["path"], message]
+        for (class_, code, message), some in ranked[:_KINDS]
+    ]
+    lines = columns(rows, ["failed attempts", "of", "code", "the last one", "message"])
+    if len(ranked) > _KINDS:
+        lines.append(f"{len(ranked) - _KINDS} more kinds; 'idds-core logs' prints all their logs")
     return lines
 
 
