@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from idds_core.binding import BindingError, observe, placeholders
+from idds_core.binding import BindingError, asks, observe
 from idds_core.definition import Definition, normal_document
 from idds_core.difference import Change, differences
 from idds_core.errors import DefinitionError, Problem
@@ -84,7 +84,7 @@ class Draft:
         found = []
         for step in _steps(new):
             was = known.get(step.name)
-            if was is not None and _asks(step) & added:
+            if was is not None and asks(step) & added:
                 continue
             if was is None or step_digest(was, before, old.parameters) != step_digest(step, after, new.parameters):
                 found.append(step.name)
@@ -112,10 +112,6 @@ def _own_plugin(spec: Any) -> bool:
     if isinstance(spec, Mapping):
         return ":" in str(spec.get("type", "")) or any(_own_plugin(v) for v in spec.values())
     return isinstance(spec, (list, tuple)) and any(_own_plugin(v) for v in spec)
-
-
-def _asks(step: Step) -> set[str]:
-    return {*step.arguments, *step.optional, *placeholders(step)}
 
 
 def goes_on(store: Store, draft: Draft) -> bool:
@@ -348,7 +344,7 @@ class _Redo:
 
 def _asks_files(steps: Sequence[Step], name: str, before: bool) -> Any:
     """Whether steps that run again may ask for an output of an earlier one."""
-    asked = {word for step in steps for word in _asks(step)}
+    asked = {word for step in steps for word in asks(step)}
     leftover = before and bool(steps) and steps[0].function is not None
     return lambda output: leftover or bool({output, name, f"{name}.{output}"} & asked)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
@@ -31,7 +31,7 @@ __all__ = ["NewPoint", "OldJob", "OldPoint", "Revisions"]
 
 _CARRIED = ("points", "iterations", "core_ms", *(str(s) for s in PointState if s is not PointState.OPEN))
 _KEPT = ("number", "iteration", "parameters", "digest", "observation", "failure_class", "state", "reason", "created",
-         "ended", "last_report", "ingest_no")  # fmt: skip
+         "ended", "last_report", "ingest_no", "adds", "given")  # fmt: skip
 _TURN = ("number", "asked", "proposed", "ingested_upto", "pending", "learner_state", "diagnostics", "verdict",
          "verdict_reason", "elapsed_s", "core_hours", "created", "closed")  # fmt: skip
 
@@ -67,7 +67,10 @@ class OldJob:
 
 @dataclass(frozen=True, slots=True)
 class OldPoint:
-    """A point of an older revision with its jobs; one that a person brought has none."""
+    """A point of an older revision with its jobs; one that a person brought has none.
+
+    given : parameters of the definition that have another value there.
+    """
 
     id: int
     number: int
@@ -75,6 +78,7 @@ class OldPoint:
     parameters: Mapping[str, Any]
     state: str
     jobs: tuple[OldJob, ...]
+    given: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +109,10 @@ class Revisions:
             jobs: dict[int, list[OldJob]] = defaultdict(list)
             for origin, *fields in connection.execute(_JOBS, {"loop": loop_id}):
                 jobs[origin].append(OldJob(*fields))
-            query = sa.select(c.id, c.number, c.iteration, c.parameters, c.state).where(c.loop_id == loop_id)
+            query = sa.select(c.id, c.number, c.iteration, c.parameters, c.state, c.given).where(c.loop_id == loop_id)
             rows = connection.execute(query.order_by(c.number)).all()
-        return [OldPoint(r[0], r[1], r[2], json.loads(r[3]), r[4], tuple(jobs[r[0]])) for r in rows]
+        return [OldPoint(r[0], r[1], r[2], json.loads(r[3]), r[4], tuple(jobs[r[0]]), json.loads(r[5] or "{}"))
+                for r in rows]  # fmt: skip
 
     def carried(self, loop_id: int) -> set[int]:
         """Iterations that were taken over from the revision before: what was asked for them was asked there."""
@@ -297,7 +302,7 @@ def _cut_again(loop_id: int, point_id: int, loop: Loop, point: NewPoint, now: fl
     assert point.redo is not None
     known = {(j.step, j.variant, j.chunk): j for j in point.old.jobs}
     rows = []
-    for job in wide_jobs(loop.body, {**loop.parameters, **point.parameters}):
+    for job in wide_jobs(loop.body, {**loop.parameters, **point.parameters, **point.old.given}):
         was = known.get((job["step"], job["variant"], job["chunk"])) if job["step_no"] < point.redo else None
         state = was.state if was else JobState.WAITING.value if point.redo else job["state"]
         ended = {"reason": was.reason, "ended": now} if was else {"reason": "", "ended": None}

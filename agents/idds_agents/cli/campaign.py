@@ -38,6 +38,7 @@ __all__ = [
     "request",
     "retry",
     "rows_of",
+    "send",
     "values_of",
 ]
 
@@ -180,11 +181,17 @@ def request(verb: str, path: str | None, workdir: Path | None, make: Any, *, as_
     with opened(workdir, path) as (workspace, store):
         target = resolve_loop(store, path)
         loop = Catalog(store, workspace.folder).plan(target.loop.id).loop
-        given = {"loop": target.loop.name, **make(loop.space, loop.targets)}
-        command = store.workflows.command(target.workflow.id, verb, actor(), given)
-        nudge(workspace.socket)
-        by, answer = answered(workspace, store, command)
-        newest = store.workflows.latest(target.workflow.name)
+        return send(verb, workspace, store, target, make(loop.space, loop.targets), as_json=as_json)
+
+
+def send(
+    verb: str, workspace: Workspace, store: Store, target: Target, given: Mapping[str, Any], *, as_json: bool
+) -> int:
+    """Write the request of a loop, wait for the answer, and say it."""
+    command = store.workflows.command(target.workflow.id, verb, actor(), {"loop": target.loop.name, **given})
+    nudge(workspace.socket)
+    by, answer = answered(workspace, store, command)
+    newest = store.workflows.latest(target.workflow.name)
     if answer is None:
         warn(Problem("E-ENGINE-002", "the engine has not answered yet", "", target.loop_path,
                      f"The {verb} is on record and takes effect when it is free; see 'show'."))  # fmt: skip
