@@ -206,6 +206,11 @@ class History:
         ended = (p for p in self.points if p.adds and p.state is PointState.MEASURED)
         return {p.replaces: p.number for p in ended if p.replaces is not None}
 
+    @property
+    def current(self) -> tuple[Point, ...]:
+        """All points but those that were replaced, ordered by number."""
+        return tuple(p for p in self.points if p.number not in self.replaced) if self.replaced else self.points
+
     @cached_property
     def pending(self) -> tuple[Point, ...]:
         """Points that have not ended."""

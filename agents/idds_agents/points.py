@@ -121,7 +121,7 @@ def leave_result(catalog: Catalog, loop: LoopRecord, state: LoopState, reason: s
         "state": str(state),
         "reason": reason,
         "targets": list(plan.loop.targets),
-        "points": [_as_json(p) for p in history.points],
+        "points": [_as_json(p) for p in history.current],
     }
     file = catalog.loop_file(plan.path)
     file.parent.mkdir(parents=True, exist_ok=True)

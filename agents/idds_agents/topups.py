@@ -14,7 +14,7 @@ from idds_core.partition import parts, split_of
 from idds_core.states import PointState
 from idds_core.store import IMPORTED, Asked, LoopRecord, Store
 
-__all__ = ["Addition", "addition", "words"]
+__all__ = ["Addition", "addition", "said_of", "words"]
 
 
 @dataclass(frozen=True)
@@ -140,8 +140,9 @@ def _coordinates(store: Store, loop: LoopRecord, plan: LoopPlan) -> set[str]:
     return found
 
 
+# ---------------------------------------------------------------------- for people
 def words(adds: Mapping[str, Any] | None) -> str:
-    """What a point adds, for people.
+    """What a point adds.
 
     >>> words({"to": 7, "replicate": True}), words({"to": 7, "more": {"events": 40000}}), words(None)
     ('replicate', '40000 events', '')
@@ -149,3 +150,14 @@ def words(adds: Mapping[str, Any] | None) -> str:
     if not adds:
         return ""
     return ", ".join(f"{n} {name}" for name, n in adds["more"].items()) if adds.get("more") else "replicate"
+
+
+def said_of(adds: Mapping[str, Any] | None, replaced_by: int | None = None) -> str:
+    """What a point adds to which other, and which one counts in its place.
+
+    >>> said_of({"to": 7, "replicate": True}), said_of({"to": 7, "more": {"events": 40000}}, 19), said_of(None)
+    ('replicate of p/7', '40000 events more than p/7, replaced by p/19', '')
+    """
+    to = adds["to"] if adds else 0
+    own = [] if not adds else [f"{words(adds)} more than p/{to}" if adds.get("more") else f"replicate of p/{to}"]
+    return ", ".join([*own, *([] if replaced_by is None else [f"replaced by p/{replaced_by}"])])

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from idds_core.history import canonical_json
-from idds_core.states import JobState
+from idds_core.states import JobState, PointState
 from idds_core.store import tables
 from idds_core.store.database import Database
 from idds_core.store.records import Place, Taken, TopUp
@@ -45,6 +45,14 @@ class TopUps:
             query = sa.select(c.given).where(c.loop_id == loop_id, c.number == number)
             found: dict[str, Any] = json.loads(connection.execute(query).scalar() or "{}")
         return found
+
+    def replaced(self, loop_id: int) -> int:
+        """Number of the points of a loop that were measured and replaced."""
+        c = tables.point.c
+        more = sa.func.json_extract(c.adds, "$.more").is_not(None)
+        with self._db.reading() as connection:
+            query = sa.select(sa.func.count()).where(c.loop_id == loop_id, c.state == PointState.MEASURED, more)
+            return int(connection.execute(query).scalar() or 0)
 
     def made_of(self, loop_id: int, number: int) -> dict[Place, Taken]:
         """The results of a point's jobs."""
