@@ -20,7 +20,7 @@ from idds_core.store.database import Database
 from idds_core.testing.fakes import ScriptedProvider, arguments, failure, success
 from idds_learners import LevelSet, MaxPoints
 from tests.agents.test_campaign import cut, step_of
-from tests.agents.test_revisions import ask, follow
+from tests.agents.test_revisions import amended, ask, follow
 from tests.agents.test_steady import Slow, play
 from tests.agents.test_steady import world_of as slow_world
 from tests.world import InlineThinker, World, function, honest, toy
@@ -255,6 +255,24 @@ def test_a_top_up_is_carried_on_with_what_it_adds(tmp_path: Path) -> None:
     assert world.violations() == {}
 
 
+def test_an_amended_analysis_sees_all_the_events_of_a_top_up(tmp_path: Path) -> None:
+    farm = Farm()
+    (tmp_path / "bundles" / "bundle").mkdir(parents=True)
+    world = world_of(tmp_path, campaign(), farm)
+    world.run()
+    top_up(world, 3, values={"events": 5000})
+    world.run()
+    farm.ran.clear()
+    body = chain(*world.definition.workflow.loops[0].body[:3], cut("analyse", "total", "x"))
+    told = amended(world, campaign(points=5, body=body))
+    assert told["jobs"] == {"analyse": 5}
+    world.run()
+    assert farm.of(5) == {"analyse": [0]}
+    assert z_of(world.history.points[4]) == 5000.0
+    assert world.history.replaced == {3: 5}
+    assert world.violations() == {}
+
+
 # ---------------------------------------------------------------------- what is taken over
 def ran_again(tmp_path: Path, body: Any, events: int = 2000) -> Counter[str]:
     """Jobs by step that a top-up from 2000 to 3000 events runs."""
@@ -415,7 +433,7 @@ def test_nothing_enters_a_loop_that_is_about_to_end(tmp_path: Path) -> None:
         world.conductor.step()
     assert world.loop.state is LoopState.ACTIVE
     assert ask(world, "top-up", point=3).startswith("E-POINT-009")
-    assert world.loop.state is LoopState.EXHAUSTED
+    assert world.loop.reason == "4 of 4 points"
     assert ask(world, "top-up", point=3).startswith("top-up: 1 replicate")
 
 
