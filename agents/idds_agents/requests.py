@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -138,11 +139,13 @@ class Requests:
         rows = command.arguments.get("rows", ())
         points = _in_space(plan, [row["parameters"] for row in rows])
         seen = [_observed(plan, row["values"], f"row {i}") for i, row in enumerate(rows, 1)]
-        known = {_key(plan, p.parameters): p for p in self._store.iterations.points(loop.id)}
+        known: dict[_Key, list[Point]] = defaultdict(list)  # there may be replicates
+        for p in self._store.iterations.points(loop.id):
+            known[_key(plan, p.parameters)].append(p)
         new: dict[_Key, tuple[Mapping[str, Any], Observation]] = {}
         for point, observation in zip(points, seen, strict=True):
             key = _key(plan, point)
-            before = new[key][1] if key in new else _brought(known.get(key), plan)
+            before = new[key][1] if key in new else _brought(known[key], plan, observation)
             if before is not None and before.to_json() != observation.to_json():
                 raise IddsError.of("E-POINT-005", "a point is measured already, and differs", f"{dict(point)}",
                                    plan.path, "Leave it out.")  # fmt: skip
@@ -206,14 +209,13 @@ def _observed(plan: LoopPlan, values: Mapping[str, Any], what: str) -> Observati
                            f"Give {', '.join(plan.loop.targets)}, each with an optional _sigma.") from None  # fmt: skip
 
 
-def _brought(point: Point | None, plan: LoopPlan) -> Observation | None:
-    """What is known of a point; one that is not measured cannot be brought any more."""
-    if point is None:
-        return None
-    if point.observation is None:
-        raise IddsError.of("E-POINT-006", f"point {point.number} is there already", f"it is {point.state}", plan.path,
-                           "Leave it out.")  # fmt: skip
-    return point.observation
+def _brought(points: Sequence[Point], plan: LoopPlan, seen: Observation) -> Observation | None:
+    """What is known at a place, the same if it is among it; one that is not measured cannot be brought any more."""
+    measured = [p.observation for p in points if p.observation is not None]
+    if points and not measured:
+        raise IddsError.of("E-POINT-006", f"point {points[-1].number} is there already", f"it is {points[-1].state}",
+                           plan.path, "Leave it out.")  # fmt: skip
+    return next((o for o in measured if o.to_json() == seen.to_json()), measured[-1] if measured else None)
 
 
 def answered(workspace: Workspace, store: Store, command: int) -> tuple[str, str | None]:

@@ -225,7 +225,7 @@ class Revisions:
         c = tables.point.c
         kept = {row.id: row._asdict() for row in connection.execute(
             sa.select(c.id, *[c[n] for n in _KEPT]).where(c.loop_id == old.id))}  # fmt: skip
-        self._db.insert(tables.point, [_row(new.id, kept[p.old.id], p, now, wide=is_wide(loop.body)) for p in points])
+        self._db.insert(tables.point, [_row(new.id, kept[p.old.id], p, now, loop) for p in points])
         self._link_retries(connection, new)
         ids = {row.number: row.id for row in connection.execute(sa.select(c.number, c.id).where(c.loop_id == new.id))}
         self._jobs(new.id, loop, {ids[p.old.number]: p for p in points if p.redo is not None}, now)
@@ -279,7 +279,13 @@ def _refuse_several_loops(definition: Definition, path: str) -> None:
                            "Run it with --fresh.")  # fmt: skip
 
 
-def _row(loop_id: int, kept: Mapping[str, Any], point: NewPoint, now: float, *, wide: bool) -> dict[str, Any]:
+def _own(point: NewPoint, loop: Loop) -> dict[str, Any]:
+    """Values of the definition's parameters that a point has of its own; one that has as many now has none any more."""
+    known = loop.parameters
+    return {n: v for n, v in point.old.given.items() if point.redo is None or n not in known or v > known[n]}
+
+
+def _row(loop_id: int, kept: Mapping[str, Any], point: NewPoint, now: float, loop: Loop) -> dict[str, Any]:
     row = {
         **{name: kept[name] for name in _KEPT},
         "loop_id": loop_id,
@@ -287,10 +293,11 @@ def _row(loop_id: int, kept: Mapping[str, Any], point: NewPoint, now: float, *, 
         "iteration": min(point.old.iteration, 1),
         "parameters": canonical_json(point.parameters),
         "digest": point_digest(point.parameters),
+        "given": canonical_json(own) if (own := _own(point, loop)) else None,
     }
     if point.observation is not None:
         row["observation"] = point.observation
-    row |= {"wide": int(wide), "ingest_no": None}  # without a barrier they are counted anew
+    row |= {"wide": int(is_wide(loop.body)), "ingest_no": None}  # without a barrier they are counted anew
     if point.redo is not None:
         again = {"state": PointState.OPEN.value, "reason": "", "observation": None, "failure_class": None}
         row.update(again, created=now, ended=None)
@@ -302,7 +309,7 @@ def _cut_again(loop_id: int, point_id: int, loop: Loop, point: NewPoint, now: fl
     assert point.redo is not None
     known = {(j.step, j.variant, j.chunk): j for j in point.old.jobs}
     rows = []
-    for job in wide_jobs(loop.body, {**loop.parameters, **point.parameters, **point.old.given}):
+    for job in wide_jobs(loop.body, {**loop.parameters, **point.parameters, **_own(point, loop)}):
         was = known.get((job["step"], job["variant"], job["chunk"])) if job["step_no"] < point.redo else None
         state = was.state if was else JobState.WAITING.value if point.redo else job["state"]
         ended = {"reason": was.reason, "ended": now} if was else {"reason": "", "ended": None}

@@ -23,6 +23,7 @@ from tests.agents.test_campaign import cut, step_of
 from tests.agents.test_revisions import amended, ask, follow
 from tests.agents.test_steady import Slow, play
 from tests.agents.test_steady import world_of as slow_world
+from tests.agents.test_workflow import answer_nested, nested
 from tests.world import InlineThinker, World, function, honest, toy
 
 Script = Callable[[JobSpec], JobReport | None]
@@ -273,6 +274,19 @@ def test_an_amended_analysis_sees_all_the_events_of_a_top_up(tmp_path: Path) -> 
     assert world.violations() == {}
 
 
+def test_amended_to_as_many_events_a_top_up_has_no_number_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "bundles" / "bundle").mkdir(parents=True)
+    world = world_of(tmp_path, campaign(), Farm())
+    world.run()
+    top_up(world, 3, values={"events": 5000})
+    world.run()
+    amended(world, campaign(points=5, events=6000))
+    world.run()
+    assert [z_of(p) for p in world.history.points] == [6000.0] * 5
+    assert [p.number for p in world.history.measured] == [1, 2, 4, 5]
+    assert world.violations() == {}
+
+
 # ---------------------------------------------------------------------- what is taken over
 def ran_again(tmp_path: Path, body: Any, events: int = 2000) -> Counter[str]:
     """Jobs by step that a top-up from 2000 to 3000 events runs."""
@@ -381,6 +395,56 @@ def test_a_plain_body_is_replicated_too(tmp_path: Path) -> None:
     world.run()
     assert world.history.points[4].observation == world.history.points[1].observation
     assert world.violations() == {}
+
+
+def test_a_point_around_a_loop_is_replicated_with_a_loop_of_its_own(tmp_path: Path) -> None:
+    world = world_of(tmp_path, nested(), answer_nested)
+    while len(world.history.measured) < 2:
+        world.turn()
+    assert ask(world, "top-up", loop="outer", point=1).startswith("top-up: 1 replicate of p/1")
+    assert world.run().state is LoopState.EXHAUSTED
+    (again,) = [p for p in world.history.points if p.adds]
+    inner = world.loops()[f"outer/it/{again.iteration}/p/{again.number}/inner"]
+    assert inner.state is LoopState.EXHAUSTED
+    assert again.observation is not None
+    assert world.violations() == {}
+
+
+def test_what_was_exported_with_its_replicates_is_known_when_it_is_imported(tmp_path: Path) -> None:
+    world = world_of(tmp_path, toy(points=4), noisy)
+    world.run()
+    top_up(world, 2)
+    world.run()
+    seen = [world.history.points[n] for n in (1, 4)]
+    values = [z_of(p) for p in seen]
+    assert values[0] != values[1]
+    rows = [{"parameters": dict(p.parameters), "values": {"z": z_of(p)}} for p in seen]
+    for row in rows:
+        assert ask(world, "import", loop="toy", rows=[row]).startswith("import: nothing to do")
+
+
+def noisy(spec: JobSpec) -> JobReport:
+    """The toy, with noise that depends on the seed."""
+    return success(spec, {"events": 1.0} if step_of(spec) == "make" else {"z": float(spec.seed % 1009)})
+
+
+@pytest.mark.parametrize(
+    ("sabotage", "promise"),
+    [
+        ("UPDATE point SET adds = json_set(adds, '$.to', 4) WHERE number = 5 AND adds IS NOT NULL", "a top-up is at"),
+        ("UPDATE point SET adds = (SELECT adds FROM point WHERE number = 5 AND adds IS NOT NULL), "
+         "parameters = (SELECT parameters FROM point WHERE number = 3 LIMIT 1) "
+         "WHERE number = 4 AND continued IS NOT NULL", "a point is replaced by"),
+    ],
+)  # fmt: skip
+def test_a_record_that_was_tampered_with_is_found_out(tmp_path: Path, sabotage: str, promise: str) -> None:
+    world = world_of(tmp_path, campaign(), Farm())
+    world.run()
+    top_up(world, 3, values={"events": 5000})
+    world.run()
+    with world.store.transaction() as connection:
+        connection.exec_driver_sql(sabotage)
+    assert any(name.startswith(promise) for name in world.violations())
 
 
 # ---------------------------------------------------------------------- what cannot be
