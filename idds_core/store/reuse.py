@@ -18,7 +18,9 @@ from idds_core.store.job_statements import RESULTS
 __all__ = ["Known", "PlainJob", "Reuse"]
 
 _J, _P, _R, _A = tables.job.c, tables.point.c, tables.result.c, tables.attempt.c
-_COLUMNS = (_J.id, _J.loop_id, _J.point_id, _P.number, _P.parameters, _J.step, _J.step_no, _J.variant, _J.chunk)
+_COLUMNS = (
+    _J.id, _J.loop_id, _J.point_id, _P.number, _P.parameters, _J.step, _J.step_no, _J.variant, _J.chunk, _P.given,
+)  # fmt: skip
 _READY = (
     sa.select(*_COLUMNS)
     .join(tables.point, _P.id == _J.point_id)
@@ -43,7 +45,10 @@ _BY_DIGEST = (
 
 @dataclass(frozen=True, slots=True)
 class PlainJob:
-    """A job with what its digest is made of."""
+    """A job with what its digest is made of.
+
+    parameters : of the point, with those of the definition that have another value there.
+    """
 
     id: int
     loop_id: int
@@ -87,7 +92,8 @@ class Reuse:
                 for point_id, no, step, text, *_ in self._db.run(RESULTS, {"ids": json.dumps(later)}):
                     upstream[point_id].append((no, step, json.loads(text)))
         return [
-            PlainJob(r.id, r.loop_id, r.point_id, r.number, json.loads(r.parameters), r.step, (r.variant, r.chunk),
+            PlainJob(r.id, r.loop_id, r.point_id, r.number, json.loads(r.parameters) | json.loads(r.given or "{}"),
+                     r.step, (r.variant, r.chunk),
                      tuple((step, found) for no, step, found in upstream[r.point_id] if no < r.step_no))
             for r in rows
         ]  # fmt: skip
