@@ -19,7 +19,7 @@ def result_content(path: str, state: str, reason: str, targets: tuple[str, ...],
         "state": state,
         "reason": reason,
         "targets": list(targets),
-        "points": [_as_json(p) for p in history.points],
+        "points": [_as_json(p) for p in history.current],
     }
 
 

@@ -246,7 +246,7 @@ class _Told:
 
     def _point(self, loop: Loop, values: Mapping[str, Any], name: str, point: NewPoint) -> None:
         assert point.again is not None
-        values = {**values, **point.parameters}
+        values = {**values, **point.parameters, **point.own(values)}
         self._run.update(part.step for part in parts(loop.body, values) if part.step_no in point.again)
         kept = {e.name for no, e in enumerate(loop.body) if isinstance(e, Step) and no not in point.again}
         jobs = point.old.jobs if point.old else ()

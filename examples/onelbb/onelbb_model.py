@@ -183,7 +183,7 @@ def cls(counts: Counts, yields: Sequence[float]) -> tuple[float, float]:
 
     variance = (b + s**2 for b, s in zip(counts.expected, counts.uncertainty, strict=True))
     separation = math.sqrt(sum(s**2 / v for s, v in zip(yields, variance, strict=True)))
-    if separation < 0.03:
+    if separation < 0.06:
         return math.erfc(separation / math.sqrt(2)), math.erfc(separation / math.sqrt(2))
 
     with warnings.catch_warnings():

@@ -139,9 +139,10 @@ class Points:
     def outer(self, point_id: int) -> OuterPoint:
         """The point around a loop."""
         with self._db.reading() as connection:
-            columns = (_P.loop_id, _P.iteration, _P.number, _P.parameters)
+            columns = (_P.loop_id, _P.iteration, _P.number, _P.parameters, _P.given)
             row = connection.execute(sa.select(*columns).where(_P.id == point_id)).one()
-        return OuterPoint(row.loop_id, row.iteration, row.number, json.loads(row.parameters))
+        parameters = json.loads(row.parameters) | json.loads(row.given or "{}")
+        return OuterPoint(row.loop_id, row.iteration, row.number, parameters)
 
     def live_inside(self, loop_id: int) -> int:
         """Number of loops inside the points of a loop that have not ended."""

@@ -20,8 +20,10 @@ from idds_core.store.points import ends_as
 __all__ = ["Known", "PlainJob", "Reuse"]
 
 _J, _P, _R, _A = tables.job.c, tables.point.c, tables.result.c, tables.attempt.c
-_COLUMNS = (_J.id, _J.loop_id, _J.point_id, _P.number, _P.iteration, _P.parameters, _J.step, _J.step_no, _J.variant,
-            _J.chunk, _J.wide)  # fmt: skip
+_COLUMNS = (
+    _J.id, _J.loop_id, _J.point_id, _P.number, _P.iteration, _P.parameters, _J.step, _J.step_no, _J.variant, _J.chunk,
+    _J.wide, _P.given,
+)  # fmt: skip
 _READY = (
     sa.select(*_COLUMNS)
     .join(tables.point, _P.id == _J.point_id)
@@ -48,6 +50,7 @@ _BY_DIGEST = (
 class PlainJob:
     """A job with what its digest is made of.
 
+    parameters : of the point, with those of the definition that have another value there.
     wide : whether its point has other jobs beside it.
     upstream : results of the jobs of steps before it at the same point, in order.
     """
@@ -98,9 +101,9 @@ class Reuse:
                 for point_id, no, step, text, variant, chunk in self._db.run(RESULTS, {"ids": json.dumps(later)}):
                     upstream[point_id].append((no, Given(step, json.loads(text), variant, chunk)))
         return [
-            PlainJob(r.id, r.loop_id, r.point_id, r.number, r.iteration, json.loads(r.parameters), r.step, r.step_no,
-                     r.variant, r.chunk, r.wide,
-                     tuple(given for no, given in upstream[r.point_id] if no < r.step_no))
+            PlainJob(r.id, r.loop_id, r.point_id, r.number, r.iteration,
+                     json.loads(r.parameters) | json.loads(r.given or "{}"), r.step, r.step_no, r.variant, r.chunk,
+                     r.wide, tuple(given for no, given in upstream[r.point_id] if no < r.step_no))
             for r in rows
         ]  # fmt: skip
 

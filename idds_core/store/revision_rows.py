@@ -19,7 +19,7 @@ __all__ = ["KEPT", "How", "NewLoop", "NewPoint", "OldJob", "OldPoint", "Taken", 
 
 #: columns of a point that stay as they were
 KEPT = ("number", "iteration", "parameters", "digest", "observation", "failure_class", "state", "reason", "created",
-        "ended", "last_report", "ingest_no", "wide")  # fmt: skip
+        "ended", "last_report", "ingest_no", "wide", "adds", "given")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,10 @@ class OldJob:
 
 @dataclass(frozen=True, slots=True)
 class OldPoint:
-    """A point of an older revision with its jobs, and by name the loops inside; one that a person brought has none."""
+    """A point of an older revision with its jobs, and by name the loops inside; one that a person brought has none.
+
+    given : parameters of the definition that have another value there.
+    """
 
     id: int
     number: int
@@ -51,6 +54,7 @@ class OldPoint:
     state: str
     jobs: tuple[OldJob, ...]
     loops: Mapping[str, LoopRecord]
+    given: Mapping[str, Any] = field(default_factory=dict)
 
 
 class How(StrEnum):
@@ -101,6 +105,14 @@ class NewPoint:
         """The iteration that it enters: the first, or that of what was measured elsewhere."""
         return min(self.old.iteration, 1) if self.old else 1
 
+    def own(self, known: Mapping[str, Any]) -> dict[str, Any]:
+        """Values of the definition's parameters that it has of its own; one that has as many now has none any more.
+
+        known : the values that the definition gives.
+        """
+        given = self.old.given if self.old else {}
+        return {n: v for n, v in given.items() if self.again is None or n not in known or v > known[n]}
+
 
 @dataclass(frozen=True, slots=True)
 class Taken:
@@ -110,7 +122,9 @@ class Taken:
     job: OldJob
 
 
-def point_row(loop_id: int, kept: Mapping[str, Any] | None, point: NewPoint, now: float, *, wide: bool) -> Any:
+def point_row(
+    loop_id: int, kept: Mapping[str, Any] | None, point: NewPoint, values: Mapping[str, Any], now: float, *, wide: bool
+) -> dict[str, Any]:
     """The row of a point of a loop that begins again with its points. kept : the columns KEPT of the old one."""
     again = {"state": PointState.OPEN.value, "reason": "", "observation": None, "failure_class": None,
              "created": now, "ended": None}  # fmt: skip
@@ -122,6 +136,7 @@ def point_row(loop_id: int, kept: Mapping[str, Any] | None, point: NewPoint, now
         "iteration": point.iteration,
         "parameters": canonical_json(point.parameters),
         "digest": point_digest(point.parameters),
+        "given": canonical_json(own) if (own := point.own(values)) else None,
     }
     if point.observation is not None:
         row["observation"] = point.observation
@@ -141,7 +156,7 @@ def job_rows(
     assert point.again is not None
     known = {(job.step, job.variant, job.chunk): job for job in (point.old.jobs if point.old else ())}
     if is_wide(loop.body):
-        fresh = wide_jobs(loop.body, {**values, **point.parameters})
+        fresh = wide_jobs(loop.body, {**values, **point.parameters, **point.own(values)})
     else:
         fresh = _plain_jobs(loop.body, point.again)
     rows, taken = [], []

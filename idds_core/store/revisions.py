@@ -72,11 +72,11 @@ class Revisions:
             for origin, *fields in connection.execute(_JOBS, {"loop": loop_id}):
                 jobs[origin].append(OldJob(*fields))
             inside = self.inside(loop_id)
-            query = sa.select(c.id, c.number, c.iteration, c.parameters, c.state).where(c.loop_id == loop_id)
+            query = sa.select(c.id, c.number, c.iteration, c.parameters, c.state, c.given).where(c.loop_id == loop_id)
             rows = connection.execute(query.order_by(c.number)).all()
         return [
             OldPoint(r.id, r.number, r.iteration, json.loads(r.parameters), r.state, tuple(jobs[r.id]),
-                     inside.get(r.id, {}))
+                     inside.get(r.id, {}), json.loads(r.given or "{}"))
             for r in rows
         ]  # fmt: skip
 
@@ -254,26 +254,29 @@ class Revisions:
             turn = {"loop_id": new.id, "number": 1, "asked": 0, "proposed": first, "created": self._db.now()}
             self._db.insert(tables.iteration, [turn])
             self._db.count(new.id, "iterations", 1)
-        self._insert_points(plan, new, loop)
+        values = {**around, **loop.parameters}
+        self._insert_points(plan, new, values, wide=is_wide(loop.body))
         c = tables.point.c
         with self._db.reading() as connection:
             query = sa.select(c.number, c.id, c.iteration).where(c.loop_id == new.id)
             ids = {r.number: (r.id, r.iteration, r.number) for r in connection.execute(query)}
-        values = {**around, **loop.parameters}
         self._jobs(new.id, loop, values, {ids[p.number][0]: p for p in points if p.again is not None})
         for point in points:
-            self._loops(new, ids[point.number], loop, {**values, **point.parameters}, point)
+            seen = {**values, **point.parameters, **point.own(values)}
+            self._loops(new, ids[point.number], loop, seen, point)
         self._db.count(new.id, "points", len(points))
         for state, count in Counter(p.old.state for p in points if p.old and p.again is None).items():
             self._db.count(new.id, state, count)
 
-    def _insert_points(self, plan: NewLoop, new: LoopRecord, loop: Loop) -> None:
-        c, now, wide = tables.point.c, self._db.now(), is_wide(loop.body)
+    def _insert_points(self, plan: NewLoop, new: LoopRecord, values: Mapping[str, Any], *, wide: bool) -> None:
+        c, now = tables.point.c, self._db.now()
         with self._db.transaction() as connection:
             columns = [c.id, *[c[n] for n in KEPT]]
             query = sa.select(*columns).where(c.loop_id == (plan.old.id if plan.old else None))
             kept = {row.id: row._asdict() for row in connection.execute(query)}
-            rows = [point_row(new.id, kept[p.old.id] if p.old else None, p, now, wide=wide) for p in plan.points]
+            rows = [
+                point_row(new.id, kept[p.old.id] if p.old else None, p, values, now, wide=wide) for p in plan.points
+            ]
             self._db.insert(tables.point, rows)
             self._link_retries(connection, new)
 

@@ -38,6 +38,7 @@ __all__ = [
     "request",
     "retry",
     "rows_of",
+    "send",
     "values_of",
 ]
 
@@ -45,9 +46,9 @@ _PROBLEM = re.compile(r"(E-[A-Z]+-\d{3}) (.*)", re.DOTALL)
 
 
 @contextmanager
-def opened(workdir: Path | None) -> Iterator[tuple[Workspace, Store]]:
+def opened(workdir: Path | None, path: str | None = None) -> Iterator[tuple[Workspace, Store]]:
     """The work folder and its store, open for writing."""
-    workspace = find_workspace(workdir)
+    workspace = find_workspace(workdir, path)
     workspace.look().close()  # a missing store is told, not made
     workspace.make()
     store = workspace.open()
@@ -69,7 +70,7 @@ def _drafted(
 ) -> Iterator[tuple[Workspace, Store, Draft]]:
     """The definition of a file, or the one on record with a changed budget, beside the newest revision."""
     if not is_file(what):
-        with opened(workdir) as (workspace, store):
+        with opened(workdir, what) as (workspace, store):
             target = resolve_loop(store, what)
             yield workspace, store, _budgeted(store, workspace, target, change)
         return
@@ -196,15 +197,21 @@ def request(verb: str, path: str | None, workdir: Path | None, make: Any, *, as_
     """Ask something of a loop, and wait for the answer. `make`: from the loop's space and targets to the arguments."""
     from idds_agents.catalog import Catalog
 
-    with opened(workdir) as (workspace, store):
+    with opened(workdir, path) as (workspace, store):
         target = resolve_loop(store, path)
         _refuse_own_steps(store, target, verb)
         loop = Catalog(store, workspace.folder).plan(target.loop.id).loop
-        given = {"loop": target.loop.name, **make(loop.space, loop.targets)}
-        command = store.workflows.command(target.workflow.id, verb, actor(), given)
-        nudge(workspace.socket)
-        by, answer = answered(workspace, store, command)
-        newest = store.workflows.latest(target.workflow.name)
+        return send(verb, workspace, store, target, make(loop.space, loop.targets), as_json=as_json)
+
+
+def send(
+    verb: str, workspace: Workspace, store: Store, target: Target, given: Mapping[str, Any], *, as_json: bool
+) -> int:
+    """Write the request of a loop, wait for the answer, and say it."""
+    command = store.workflows.command(target.workflow.id, verb, actor(), {"loop": target.loop.name, **given})
+    nudge(workspace.socket)
+    by, answer = answered(workspace, store, command)
+    newest = store.workflows.latest(target.workflow.name)
     if answer is None:
         warn(Problem("E-ENGINE-002", "the engine has not answered yet", "", target.loop_path,
                      f"The {verb} is on record and takes effect when it is free; see 'show'."))  # fmt: skip

@@ -25,7 +25,7 @@ _CHUNK = 1 << 16
 
 def logs(path: str | None, workdir: Path | None, *, follow: bool, as_json: bool) -> int:
     """Print the log of an attempt; of a job its last one; of what is above, all failed ones with headers."""
-    with looking(workdir) as (workspace, store):
+    with looking(workdir, path) as (workspace, store):
         target = resolve(store, path)
         attempts = _allowed(workspace, store, target, _wanted(store, target))
         if as_json:

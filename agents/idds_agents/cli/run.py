@@ -73,7 +73,7 @@ def run(options: Options) -> int:
 
 def _on_record(options: Options, settings: Settings) -> tuple[Workspace, Definition]:
     """A workflow by its name: what was continued by hand, or whose file is far away."""
-    with looking(options.workdir) as (workspace, store):
+    with looking(options.workdir, str(options.file)) as (workspace, store):
         record = store.workflows.latest(resolve_loop(store, str(options.file)).workflow.name)
         assert record is not None
     return Workspace(workspace.folder, settings), Definition(json.loads(record.definition))

@@ -17,14 +17,20 @@ from idds_core.store import IMPORTED, Attempt, Job, LoopRecord, Store, WorkflowR
 __all__ = ["Target", "find_workspace", "looking", "resolve", "resolve_loop"]
 
 
-def find_workspace(workdir: Path | None) -> Workspace:
-    """The work folder given; else the current folder if it is one, else the only ``*-run`` folder in it."""
+def find_workspace(workdir: Path | None, path: str | None = None) -> Workspace:
+    """The work folder given; else the current folder if it is one, else the only ``*-run`` folder in it.
+
+    path : of an object; among several folders it means the one that 'run' makes for its workflow.
+    """
     if workdir is not None:
         return Workspace(workdir, read_settings())
     here = Path.cwd()
     if is_workdir(here):
         return Workspace(here, read_settings())
     found = sorted(p for p in here.glob("*-run") if is_workdir(p))
+    if len(found) > 1 and path:
+        named = f"{path.partition('/')[0].partition('~')[0]}-run"
+        found = [p for p in found if p.name == named] or found
     if len(found) == 1:
         return Workspace(found[0], read_settings())
     if not found:
@@ -32,13 +38,13 @@ def find_workspace(workdir: Path | None) -> Workspace:
                             str(here), "Go where 'run' was called, or give --workdir DIR.")  # fmt: skip
     names = ", ".join(p.name for p in found[:10])
     raise InputError.of("E-WORKDIR-003", f"there are {len(found)} work folders here", names, str(here),
-                        "Give one of them with --workdir.")  # fmt: skip
+                        "Give one of them with --workdir, or a path that begins with the name of one.")  # fmt: skip
 
 
 @contextmanager
-def looking(workdir: Path | None) -> Iterator[tuple[Workspace, Store]]:
+def looking(workdir: Path | None, path: str | None = None) -> Iterator[tuple[Workspace, Store]]:
     """The work folder and its store, open for reading only."""
-    workspace = find_workspace(workdir)
+    workspace = find_workspace(workdir, path)
     store = workspace.look()
     try:
         yield workspace, store
