@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -41,12 +42,15 @@ def check(verb: str, document: Any) -> None:
     assert not found
 
 
-def example(cli: Cli, verb: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    monkeypatch.setenv("COLUMNS", "500")
-    lines = [line.strip() for line in cli(*verb.split(), "--help").out.splitlines()]
+def example(cli: Cli, verb: str) -> list[str]:
+    """The words of the example in a verb's help."""
+    done = cli(*verb.split(), "--help")
+    assert done.code == 0
+    assert "--json" in done.out
+    lines = [line.strip() for line in done.out.splitlines()]
     (line,) = [line.removeprefix("Example: ") for line in lines if line.startswith("Example: ")]
     program, *words = shlex.split(line)
-    assert program == "idds-core"
+    assert [program, *words[: len(verb.split())]] == ["idds-core", *verb.split()]
     return words
 
 
@@ -71,10 +75,8 @@ def test_a_schema_leaves_nothing_open() -> None:
 
 
 @pytest.mark.parametrize("verb", list(kit.commands()))
-def test_the_example_of_every_verb_runs_and_its_JSON_is_as_its_schema_says(
-    cli: Cli, verb: str, here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    words = example(cli, verb, monkeypatch)
+def test_the_example_of_every_verb_runs_and_its_JSON_is_as_its_schema_says(cli: Cli, verb: str, here: Path) -> None:
+    words = example(cli, verb)
     if verb in kit.PREPARED:
         kit.PREPARED[verb](here)
     if verb == "config":  # its example prints TOML
@@ -184,6 +186,50 @@ def test_logs_that_are_followed_are_one_value_at_the_end(cli: Cli, runs: Runs) -
 
 
 # ---------------------------------------------------------------------- refusals
+def _empty(_: Path) -> None:
+    pass
+
+
+def _no_store(folder: Path) -> None:
+    (folder / "monohbb-run").mkdir()
+
+
+def _garbage(folder: Path) -> None:
+    (folder / "monohbb-run").mkdir()
+    (folder / "monohbb-run" / "idds.db").write_bytes(b"garbage" * 1000)
+
+
+def _no_folder(folder: Path) -> None:
+    (folder / "monohbb-run").write_text("a file", encoding="utf-8")
+
+
+@pytest.mark.parametrize("verb", list(kit.commands()))
+@pytest.mark.parametrize("broken", [_empty, _no_store, _garbage, _no_folder])
+def test_where_nothing_is_to_be_had_every_verb_says_so_by_its_code(
+    cli: Cli, verb: str, tmp_path: Path, broken: Any
+) -> None:
+    broken(tmp_path)
+    done = cli(*example(cli, verb))
+    assert done.code in (0, 3, 4)
+    assert bool(done.code) == any(line.startswith("E-") for line in done.lines) or verb == "doctor"
+    for line in done.lines:
+        assert re.match(r"[EW]-[A-Z]+-\d{3} ", line), line
+
+
+def test_a_point_that_is_not_there_is_not_tried_again(cli: Cli, here: Path) -> None:
+    done = cli("retry", "--point", "51", "--json")
+    assert (done.code, done.out) == (4, "")
+    assert done.err.startswith("E-PATH-007 there is no point 51")
+
+
+def test_an_interrupted_verb_has_not_concluded(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: Any, **__: Any) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("idds_agents.cli.show.show", stopped)
+    assert cli("show").code == 3
+
+
 def test_a_mistake_prints_no_JSON_but_its_code(cli: Cli, here: Path) -> None:
     for line in ("show monohbbb", "export --format xml", "predict --points no.csv", "plan no.py", "get monohbb/p/999"):
         done = cli(*line.split(), "--json")
@@ -217,7 +263,7 @@ def test_a_process_of_its_own_gives_the_code_that_the_readme_says(cli: Cli, here
             [sys.executable, "-m", "idds_agents", *words], capture_output=True, timeout=100
         ).returncode
 
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     promised = "0 converged or fine, 2 budget spent, 3 failed or not concluded, 4 bad input, 5 handed over"
     assert promised in text
     assert promised in " ".join(cli("--help").out.split())
