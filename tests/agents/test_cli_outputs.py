@@ -142,6 +142,62 @@ def test_every_form_of_a_verb_keeps_its_schema(cli: Cli, here: Path, line: str) 
     check(verb, json.loads(done.out))
 
 
+FLOW = """
+from idds_core import Categorical, Loop, Real, Space, Workflow, chain, step
+from idds_learners import MaxPoints, Sobol
+
+@step
+def before() -> dict:
+    return {"a": 0.25}
+
+@step
+def measure(x: float, kind: str, a: float) -> dict:
+    return {"cls": a * x, "events": 3}
+
+space = Space(x=Real(0, 1), kind=Categorical(["u", "v"]))
+loop = Loop("steady", space=space, body=chain(measure), learner=Sobol(["cls"]), until=MaxPoints(8), mode="steady",
+            first=3, batch=2)
+workflow = Workflow("flow", body=chain(before, loop))
+"""
+
+
+def test_steps_outside_a_loop_and_steady_iterations_have_the_same_schemas(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "flow.py").write_text(FLOW, encoding="utf-8")
+    done = cli("run", "flow.py", "--quiet")
+    assert (done.code, done.err) == (2, "")
+    for line in (
+        "show",
+        "show flow/steady",
+        "show flow/steady/it/1",
+        "show flow/steady/p/1",
+        "show flow/before",
+        "ls",
+        "ls flow",
+        "ls flow/steady/it/1",
+        "ls flow/before",
+        "why flow/before",
+        "logs flow/before",
+        "export flow/steady --what points",
+        "replay flow/steady",
+        "get flow/steady -o files",
+    ):
+        done = cli(*line.split(), "--json")
+        assert done.code == 0, done.err
+        check(line.split(maxsplit=1)[0], json.loads(done.out))
+    assert "ingested_upto" in cli("show", "flow/steady/it/1", "--json").json
+    check("plan", cli("plan", "flow.py", "--json").json)
+
+
+def test_points_that_were_brought_have_an_iteration_without_a_decision(cli: Cli, here: Path) -> None:
+    assert cli("import", "monohbb", "points.csv").code == 0
+    assert cli("run", "monohbb", "--quiet").code == 2
+    done = cli("show", "monohbb~2/it/0", "--json")
+    assert done.code == 0, done.err
+    check("show", done.json)
+    (point,) = done.json["points"]
+    assert point["parameters"] == {"m_zp": 600.0, "m_a": 300.0}
+
+
 def test_one_value_is_all_that_stdout_has(cli: Cli, here: Path) -> None:
     done = cli("run", "scan.py", "--workdir", "again", "--set", "max_points=20", "--json")
     assert done.code == 2
