@@ -117,6 +117,10 @@ class Requests:
 
     def _retry(self, workflow: WorkflowRecord, loop: LoopRecord, command: Command) -> str:
         wanted = set(command.arguments.get("points", ()))
+        unknown = wanted.difference(p.number for p in self._store.iterations.points(loop.id)) if wanted else ()
+        if unknown:
+            raise IddsError.of("E-PATH-007", f"there is no point {min(unknown)}", "", f"{workflow.path}/{loop.name}",
+                               "'idds-core ls' lists what there is.")  # fmt: skip
         failed = [f for f in self._store.queue.failed(loop.id) if not wanted or f.number in wanted]
         if not failed:
             return "retry: nothing to do, no failed point is left that nothing tries again"

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import validate
 
+from idds_agents.cli.outputs import output_schema
 from tests.agents.cli_kit import Cli
 from tests.agents.test_by_hand import BENCH
 from tests.agents.test_cli_campaign import attempts
@@ -78,6 +80,8 @@ def test_more_events_are_measured_and_told_everywhere(cli: Cli, scan: Path) -> N
     assert "350 events more than p/5" in cli("show", "toy~2/toy/p/7").out
     assert "replaced by p/7" in cli("show", "toy~2/toy/it/2").out
     rows = cli("ls", "toy~2/toy/it/3", "--json").json
+    for verb, document in (("show", new), ("show", old), ("ls", rows)):
+        validate(document, output_schema(verb))
     assert [row["top_up"] for row in rows] == ["350 events more than p/5"]
     assert [row["evaluations"] for row in cli("ls", "--json").json] == [6, 6]
     assert cli("show", "--json").json["evaluations"] == 6
@@ -95,6 +99,7 @@ def test_what_was_replaced_is_in_no_export_and_in_no_report(cli: Cli, scan: Path
     document = json.loads(cli("export", "toy", "--what", "points", "--format", "json").out)
     assert document["points"][-1]["adds"] == "350 events"
     contour = json.loads(cli("export", "toy", "--format", "json").out)
+    validate(contour, output_schema("export"))
     assert [p["number"] for p in contour["points"]] == [1, 2, 3, 4, 6, 7]
     cli("report", "toy", "-o", "page.html")
     page = Path("page.html").read_text(encoding="utf-8")

@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: idds-core add monohbb m_zp=1200 m_a=400")(add)
     app.command("import", epilog="Example: idds-core import monohbb points.csv")(import_)
     app.command(epilog="Example: idds-core retry monohbb --failed")(retry)
-    app.command("top-up", epilog="Example: idds-core top-up toy/it/2/p/7 --set events=50000")(top_up)
+    app.command("top-up", epilog="Example: idds-core top-up monohbb/it/5/p/42")(top_up)
     app.command(epilog="Example: idds-core ask bench -n 4 --json")(ask)
     app.command(epilog="Example: idds-core tell bench 3 cls=0.04 cls_sigma=0.01")(tell)
 

@@ -29,6 +29,10 @@ def logs(path: str | None, workdir: Path | None, *, follow: bool, as_json: bool)
         target = resolve(store, path)
         attempts = _allowed(workspace, store, target, _wanted(store, target))
         if as_json:
+            if follow and attempts:
+                for _ in _chunks(workspace, store, attempts[-1]):
+                    pass  # one value is printed, at the end
+                attempts = [*attempts[:-1], _again(store, attempts[-1])]
             print_json([{"path": a.path, "state": str(a.state), "log": _text(workspace, a)} for a in attempts])
             return 0
         headers = target.step is None
