@@ -46,6 +46,7 @@ _RUN_AGAIN: dict[str, Schema] = {
     "measured_again": INTEGER,
     "jobs": by_name(INTEGER),
     "reused": by_name(INTEGER),
+    "loops": by_name(by_name(INTEGER)),
 }
 _BOUND, _HOURS = maybe(INTEGER), maybe(NUMBER)
 _PLANNED_LOOP = record(
