@@ -31,8 +31,8 @@ _LOG = "run.log"
 
 
 # ---------------------------------------------------------------------- detach
-def detach(workspace: Workspace, options: Options) -> int:
-    """Start the same run in a session of its own, and wait until it is at work."""
+def detach(workspace: Workspace, options: Options, name: str) -> int:
+    """Start the same run of the workflow of that name in a session of its own, and wait until it is at work."""
     workspace.make()
     log = workspace.folder / _LOG
     before = log.stat().st_size if log.exists() else 0
@@ -40,7 +40,7 @@ def detach(workspace: Workspace, options: Options) -> int:
     deadline = time.monotonic() + _PATIENCE_S
     while (code := _ended(pid)) is None:
         facts = workspace.engine_facts() or {}
-        if facts.get("pid") == pid:
+        if facts.get("pid") == pid and _to_do(workspace, name):
             return _detached(workspace, pid, log, options)
         if time.monotonic() > deadline:
             raise IddsError.of("E-RUN-004", "the detached run is not at work yet", f"after {_PATIENCE_S:g} s",
@@ -57,6 +57,16 @@ def detach(workspace: Workspace, options: Options) -> int:
         finally:
             store.close()
     return code if code >= 0 else NOT_CONCLUDED
+
+
+def _to_do(workspace: Workspace, name: str) -> bool:
+    """Whether the workflow has not ended: an engine is there for a moment, too, when there is nothing to do."""
+    store = workspace.look()
+    try:
+        newest = store.workflows.latest(name)
+        return newest is None or newest.state not in TERMINAL["workflow"]
+    finally:
+        store.close()
 
 
 def _arguments(workspace: Workspace, options: Options) -> list[str]:

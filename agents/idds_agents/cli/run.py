@@ -67,7 +67,7 @@ def run(options: Options) -> int:
     if options.detach:
         from idds_agents.cli.detach import detach
 
-        return detach(workspace, options)
+        return detach(workspace, options, definition.name)
     return _finish(workspace, definition, options, limit)
 
 
