@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -39,6 +39,7 @@ _COLUMNS = [
         "verdict_reason",
         "ingested_upto",
         "pending",
+        "took",
     )
 ]
 _OF_LOOP = tables.iteration.c.loop_id == sa.bindparam("loop")
@@ -77,6 +78,7 @@ _DECIDE = (
         diagnostics=sa.bindparam("told"),
         verdict=sa.bindparam("kind"),
         verdict_reason=sa.bindparam("why"),
+        took=sa.bindparam("took"),
     )
     .returning(tables.iteration.c.id)
 )
@@ -96,11 +98,12 @@ def point_digest(parameters: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the one call after a closed iteration gave: diagnostics, learner state and verdict."""
+    """What the one call after a closed iteration gave: diagnostics, learner state and verdict; seconds it took."""
 
     state: Mapping[str, Any]
     diagnostics: Mapping[str, Any]
     verdict: Verdict
+    took: Mapping[str, float] = field(default_factory=dict)
 
 
 class Opens(Protocol):
@@ -119,8 +122,9 @@ def _observation(data: Mapping[str, Any], seal: Opens | None) -> Observation:
     return Observation.from_json({k: {**data[k], **more[k]} for k in ("values", "sigmas", "extras")})
 
 
-def _new_point(number: int, parameters: Mapping[str, Any]) -> dict[str, Any]:
+def _new_point(number: int, parameters: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
     return {
+        "chosen": strict_json(chosen) if chosen else None,
         "number": number,
         "state": PointState.OPEN.value,
         "parameters": canonical_json(parameters),
@@ -166,6 +170,7 @@ class Iterations:
                     "verdict": r.verdict or "",
                     "verdict_reason": r.verdict_reason or "",
                     "pending": tuple(json.loads(r.pending)) if r.pending else (),
+                    "took": json.loads(r.took or "{}"),
                 }
             )
             for r in rows
@@ -215,6 +220,13 @@ class Iterations:
         targets = loop.targets if seal else loop.open_targets
         return History(loop.space, seed, targets, points, old_records + records)
 
+    def chosen(self, loop_id: int) -> dict[int, Mapping[str, Any]]:
+        """Point number -> why it was chosen, as the learner told it; without those of which nothing is told."""
+        c = tables.point.c
+        with self._db.reading() as connection:
+            query = sa.select(c.number, c.chosen).where(c.loop_id == loop_id, c.chosen.is_not(None)).order_by(c.number)
+            return {r.number: json.loads(r.chosen) for r in connection.execute(query)}
+
     # ------------------------------------------------------------------ writing
     def add(
         self,
@@ -225,12 +237,14 @@ class Iterations:
         asked: int,
         first_number: int,
         values: Mapping[str, Any] | None = None,
+        chosen: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         """An iteration with its points and their jobs, in one transaction; the first step's jobs are ready at once.
 
         Parameters
         ----------
         values : parameters of the definition, which a step may be split by; those of the loop by default.
+        chosen : why each point was chosen, in their order; none, or an empty one, where nobody says.
 
         """
         now = self._db.now()
@@ -240,7 +254,11 @@ class Iterations:
             self._db.insert(tables.iteration, [turn])
             self._db.count(loop_id, "iterations", 1)
             shared = {"loop_id": loop_id, "iteration": number, "created": now, **({"wide": 1} if wide else {})}
-            rows = [{**shared, **_new_point(first_number + i, p)} for i, p in enumerate(points)]
+            reasons = chosen or [{}] * len(points)
+            rows = [
+                {**shared, **_new_point(first_number + i, p, why)}
+                for i, (p, why) in enumerate(zip(points, reasons, strict=True))
+            ]
             if not rows:
                 return
             self._db.insert(tables.point, rows)
@@ -268,6 +286,7 @@ class Iterations:
             "told": strict_json(decision.diagnostics),
             "kind": str(decision.verdict.kind),
             "why": decision.verdict.reason,
+            "took": strict_json(decision.took) if decision.took else None,
         }
         with self._db.transaction():
             return len(self._db.run(_DECIDE, values)) == 1

@@ -31,9 +31,9 @@ __all__ = ["NewPoint", "OldJob", "OldPoint", "Revisions"]
 
 _CARRIED = ("points", "iterations", "core_ms", *(str(s) for s in PointState if s is not PointState.OPEN))
 _KEPT = ("number", "iteration", "parameters", "digest", "observation", "failure_class", "state", "reason", "created",
-         "ended", "last_report", "ingest_no")  # fmt: skip
+         "ended", "last_report", "ingest_no", "chosen")  # fmt: skip
 _TURN = ("number", "asked", "proposed", "ingested_upto", "pending", "learner_state", "diagnostics", "verdict",
-         "verdict_reason", "elapsed_s", "core_hours", "created", "closed")  # fmt: skip
+         "verdict_reason", "elapsed_s", "core_hours", "created", "closed", "took")  # fmt: skip
 
 # A point that was only carried on has its jobs under the row that it continues.
 _JOBS = sa.text(
@@ -174,7 +174,7 @@ class Revisions:
         turns = sa.select(sa.literal(new.id), *[i.c[n] for n in _TURN]).where(i.c.loop_id == old.id)
         connection.execute(sa.insert(i).from_select(["loop_id", *_TURN], turns.order_by(i.c.number)))
         last = sa.select(sa.func.max(i.c.number)).where(i.c.loop_id == new.id).scalar_subquery()
-        nothing = dict.fromkeys(("learner_state", "diagnostics", "verdict", "verdict_reason"))
+        nothing = dict.fromkeys(("learner_state", "diagnostics", "verdict", "verdict_reason", "took"))
         connection.execute(sa.update(i).where(i.c.loop_id == new.id, i.c.number == last).values(nothing))
         self._clock(connection, old, new)
         for name, value in self._db.counters(old.id).items():

@@ -33,7 +33,7 @@ from idds_core.store.workflows import Workflows
 
 __all__ = ["OwnerLock", "Store", "open_store", "upgrade_store"]
 
-HEAD = "0004"
+HEAD = "0005_plots"
 
 
 class Store:

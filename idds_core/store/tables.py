@@ -109,6 +109,7 @@ iteration = sa.Table(
     sa.Column("core_hours", sa.Float),
     sa.Column("created", sa.Float, nullable=False),
     sa.Column("closed", sa.Float),
+    sa.Column("took", sa.Text),  # seconds of the learner's answer by part: for people, never for a learner
     sa.UniqueConstraint("loop_id", "number"),
 )
 
@@ -131,6 +132,7 @@ point = sa.Table(
     *_state(),
     sa.Column("wide", sa.Integer, nullable=False, server_default="0"),
     sa.Column("ending", sa.Text),
+    sa.Column("chosen", sa.Text),  # why the learner proposed it
     sa.UniqueConstraint("loop_id", "number"),
 )
 # `ending`: how an open point will end as soon as nothing of it runs any more.

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from idds_agents.cli.diagnosis import diagnosis
 from idds_agents.cli.lines import figures
 from idds_agents.cli.text import columns, counts, duration, number, percent, print_json, say
 from idds_agents.cli.where import Target, looking, resolve
+from idds_agents.report.choice import choice
 from idds_agents.report.document import (
     attempt_document,
     iteration_document,
@@ -67,7 +69,8 @@ def _below_point(store: Store, target: Target, folder: Path) -> dict[str, Any]:
     if target.step is None:
         points = view_loop(store, folder, target.loop.id).history.points
         point = next(p for p in points if p.number == target.point)
-        return point_document(target.loop_path, point, documents)
+        chosen = choice(store, target.loop.id, point.number, point.iteration)
+        return point_document(target.loop_path, point, documents, chosen)
     if target.attempt is not None:
         attempt = target.attempts(store, jobs)[0]
         return attempt_document(attempt, folder, next(iter(store.reports.progress(attempts=[attempt.id])), None))
@@ -81,13 +84,18 @@ def _lines(document: dict[str, Any]) -> list[str]:
     """A document for people: facts, then tables of what is below."""
     lines = [f"{document.get('path', '')}  {document.get('state', document.get('verdict', ''))}".rstrip()]
     shown = {"path", "state", "workdir", "verdicts", "failed_attempts", "jobs", "attempts", "diagnostics", "loops",
-             "reports"}  # fmt: skip
+             "reports", "took", "excluded", "chosen"}  # fmt: skip
     for name, value in document.items():
         if name in shown or value in (None, "", {}, []) or (name == "points" and isinstance(value, list)):
             continue
         lines.append(f"  {name.replace('_', ' '):<16} {_fact(name, value)}")
+    if document.get("chosen"):
+        lines.append(f"  {'chosen':<16} {document['chosen']['text']}")
     if document.get("diagnostics"):
         lines.append(f"  {'map':<16} {figures(document['diagnostics'])}")
+    decided = [v for v in document.get("verdicts") or [document] if v.get("diagnostics")]
+    if decided:
+        lines += ["", *diagnosis(decided[-1]["diagnostics"], decided[-1].get("took", {}))]
     lines += _tables(document)
     return lines
 
