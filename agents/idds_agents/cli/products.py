@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from idds_agents.cli.problems import FINE, InputError
+from idds_agents.cli.problems import FINE, InputError, did_you_mean
 from idds_agents.cli.text import print_json, say, warn
 from idds_agents.cli.where import looking, resolve_loop
 from idds_agents.report.reading import LoopView, view_loop
@@ -25,6 +25,8 @@ __all__ = ["export", "plot", "predict"]
 
 _CHUNK = 4096
 #: what was asked of the wrong kind of loop, or of the wrong place
+_ASKED_PLOT = ("E-CONTOUR-001", "E-CONTOUR-002", "E-PLOT-003", "E-PLOT-007", "E-PLOT-008", "E-REPORT-003",
+    "E-EXTRA-001")  # fmt: skip
 _ASKED = ("E-CONTOUR-001", "E-CONTOUR-002", "E-EXPORT-003", "E-EXPORT-005", "E-EXTRA-001")
 
 
@@ -44,37 +46,74 @@ def plot(
     as_json: bool,
     iteration: int | None = None,
     movie: Path | None = None,
+    kind: str | None = None,
+    cuts: Sequence[str] = (),
+    data: Path | None = None,
+    style: str | None = None,
 ) -> int:
-    """Write the plot of a loop, as it stands or as it was; or the movie of its iterations, or both."""
+    """Write a plot of a loop, or its numbers, as it stands or as it was; or the movie of its iterations; or all."""
+    from idds_agents.report import figure_data
     from idds_agents.report import movie as movies
-    from idds_agents.report.plot import FORMATS, draw, save
+    from idds_agents.report.cuts import checked_values
+    from idds_agents.report.figures import Wanted, drawing, kind_of, write_figure
     from idds_agents.report.reading import view_at
+    from idds_agents.report.style import FORMATS, look
 
-    for given, formats in ((out, FORMATS), (movie, movies.FORMATS)):  # told before the work is done
-        if given is not None and given.suffix.lower() not in formats:
-            raise InputError.of("E-PLOT-004", f"{given} is no {'plot' if given is out else 'movie'}",
-                                f"its ending is {given.suffix or 'missing'}", "",
-                                f"Use one of {', '.join(formats)}.")  # fmt: skip
+    formats = {"plot": (out, (*FORMATS, *figure_data.FORMATS)), "movie": (movie, movies.FORMATS),
+               "data": (data, figure_data.FORMATS)}  # fmt: skip
+    for what, (given, endings) in formats.items():  # told before the work is done
+        _check_ending(what, given, endings)
     with _loop(path, workdir) as view:
         told: dict[str, Any] = {"path": view.path, "iteration": iteration}
         try:
-            seen = view if iteration is None else view_at(view, iteration)
+            with look(style):  # an unknown style, or a missing one, is told before the work is done, too
+                seen = view if iteration is None else view_at(view, iteration)
+            wanted = Wanted(
+                kind, target, checked_values(view.plan.loop.space, _cuts(view.plan.loop.space, cuts)), style
+            )
+            told["kind"] = kind_of(seen, wanted)
             if movie is not None:
-                told["frames"] = movies.write_movie(seen, movie, target)
-                told["movie"] = str(movie.resolve())
-            file = out if movie is not None else out or Path(f"{view.workflow.path}.png")
-            if file is not None:
-                save(draw(seen, target), file)
+                told |= {"frames": movies.write_movie(seen, movie, wanted), "movie": str(movie.resolve())}
+            file = out if movie is not None or data is not None else out or Path(f"{view.workflow.path}.png")
+            found = drawing(seen, wanted) if file or data else None
+            for place in filter(None, (file, data)):
+                assert found is not None
+                write_figure(seen, found, place, style)
         except IddsError as error:
-            raise _as_input(error, "E-CONTOUR-001", "E-CONTOUR-002", "E-PLOT-003", "E-REPORT-003") from error
-        told |= {"file": str((file or movie or Path()).resolve()), "evaluations": seen.evaluations}
+            raise _as_input(error, *_ASKED_PLOT) from error
+        written = [place for place in (file, movie, data) if place is not None]
+        told |= {"file": str(written[0].resolve()), "evaluations": seen.evaluations}
+        told |= {} if data is None else {"data": str(data.resolve())}
     if as_json:
         print_json(told)
     else:
-        for written in (file, movie):
-            if written is not None:
-                say(f"{written}")
+        for place in written:
+            say(f"{place}")
     return FINE
+
+
+def _check_ending(what: str, given: Path | None, endings: Sequence[str]) -> None:
+    if given is not None and given.suffix.lower() not in endings:
+        raise InputError.of("E-PLOT-004", f"{given} is no {what}", f"its ending is {given.suffix or 'missing'}", "",
+                            f"Use one of {', '.join(endings)}.")  # fmt: skip
+
+
+def _cuts(space: Space, given: Sequence[str]) -> dict[str, list[Any]]:
+    """``NAME=VALUE``, each name once or several times, as values of the parameters."""
+    found: dict[str, list[Any]] = {}
+    for text in given:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        parameter = space.parameters.get(name)
+        if not equals or parameter is None:
+            fix = did_you_mean(name, list(space.names)) if equals else "For example --slice m_x=200."
+            raise InputError.of("E-PLOT-007", f"--slice {text} cannot be read",
+                                "there is no such parameter" if equals else "it is no NAME=VALUE", "", fix)  # fmt: skip
+        try:
+            found.setdefault(name, []).append(_reader(parameter)(value))
+        except ValueError as error:
+            raise InputError.of("E-PLOT-007", f"--slice {text} cannot be read", str(error), "",
+                                "Give a value of the parameter.") from None  # fmt: skip
+    return found
 
 
 def _as_input(error: IddsError, *codes: str) -> IddsError:
