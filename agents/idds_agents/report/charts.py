@@ -56,7 +56,8 @@ def charts(view: LoopView, gauges: Sequence[Gauge]) -> list[dict[str, Any]]:
         words = "goal" if name in goals else "expected"
         found.append(_chart(title, unit, lines, limit, words, log=log))
     took = _took(view)
-    return [*found, _chart("Time of the learner's answer", "s", took, None, "", log=True)] if took else found
+    words = " and ".join(f"{part} ({mark})" for (part, _), mark in zip(took, ("line", "dashes", "dots"), strict=False))
+    return [*found, _chart(f"What the learner took: {words}", "s", took, None, "", log=True)] if took else found
 
 
 def _took(view: LoopView) -> list[tuple[str, list[tuple[int, float]]]]:
@@ -113,11 +114,10 @@ def _chart(
                 ],
             }
         )
-    ticks = [(x, text) for x, text in box.x.ticks(8) if float(text).is_integer()]
     return {
         "title": f"{title}{f' [{unit}]' if unit else ''}",
         "frame": box,
-        "x_ticks": ticks,
+        "x_ticks": box.x.ticks(8, whole=True),
         "y_ticks": box.y.ticks(5),
         "lines": drawn,
         "limit": None if limit is None else round(float(box.y(limit)), 1),

@@ -246,7 +246,7 @@ def _importance(told: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             {
                 "name": n,
                 "width": round(100 * least / s, 1),
-                "text": f"{100 / s / total:.3g} %, length scale {_figure(s)}",
+                "text": f"{100 / s / total:.3g} % · {_figure(s)}",
             }
             for n, s in sorted(scales.items(), key=lambda item: item[1])
         ]

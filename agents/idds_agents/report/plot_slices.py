@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_slices"]
 
-_WIDTH, _HEIGHT = 3.7, 3.3
+_WIDTH, _HEIGHT, _WORDS = 3.7, 3.0, 1.1
 _WIDE = 44
 _FOOT = 0.035
 
@@ -27,8 +27,9 @@ def draw_slices(view: LoopView, found: Slices, target: str | None = None, style:
     count = len(found.cuts)
     columns = 2 if count in (2, 4) else min(3, count)
     with look(style):
-        size = (_WIDTH, _HEIGHT) if count > 1 else (6.6, 5.4)
-        figure, rows = grid_of(math.ceil(count / columns), columns, *size)
+        lines = math.ceil(count / columns)
+        size = (_WIDTH, _HEIGHT + _WORDS / lines) if count > 1 else (6.6, 5.4)
+        figure, rows = grid_of(lines, columns, *size)
         panels = [axes for row in rows for axes in row]
         for axes in panels[count:]:
             axes.set_axis_off()
