@@ -99,7 +99,7 @@ def test_shares_of_pairs_add_up_to_the_whole(exact: LoopView) -> None:
 
 
 def test_slices_have_the_contour_of_the_map_where_they_are_cut(exact: LoopView) -> None:
-    fixed = {"n": [2], "decay": ["tautau", "bb"]}
+    fixed: dict[str, list[Any]] = {"n": [2], "decay": ["tautau", "bb"]}
     found = cuts.slices(exact, 61, 12, fixed)
     assert [dict(c.fixed) for c in found.cuts] == [{"n": 2, "decay": "tautau"}, {"n": 2, "decay": "bb"}]
     for cut, total in zip(found.cuts, (0.7, 0.9), strict=True):

@@ -191,10 +191,10 @@ def plot(
     as_json: _Json = False,
 ) -> int:
     """Draw a loop: contour, slices through many parameters, profiles, convergence... Default file: <workflow>.png."""
-    from idds_agents.cli import products as verb
+    from idds_agents.cli import plot as verb
 
-    return verb.plot(path, workdir, out=out, target=target, as_json=as_json, iteration=iteration, movie=movie,
-                     kind=kind, cuts=cuts or (), data=data, style=style)  # fmt: skip
+    asked = verb.Options(out, target, iteration, movie, kind, cuts or (), data, style)
+    return verb.plot(path, workdir, asked, as_json=as_json)
 
 
 @app.command(epilog="Example: idds-core report monohbb -o report.html")

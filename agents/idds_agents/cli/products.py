@@ -1,4 +1,4 @@
-"""``plot``, ``predict``, ``export``: what is taken away from a loop."""
+"""``predict``, ``export``: what is taken away from a loop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from idds_agents.cli.problems import FINE, InputError, did_you_mean
+from idds_agents.cli.problems import FINE, InputError
 from idds_agents.cli.text import print_json, say, warn
 from idds_agents.cli.where import looking, resolve_loop
 from idds_agents.report.reading import LoopView, view_loop
@@ -21,102 +21,22 @@ if TYPE_CHECKING:
     from idds_agents.report.exports import Request
     from idds_core.ports import Surrogate
 
-__all__ = ["export", "plot", "predict"]
+__all__ = ["as_input", "export", "loop_view", "predict", "value_reader"]
 
 _CHUNK = 4096
 #: what was asked of the wrong kind of loop, or of the wrong place
-_ASKED_PLOT = ("E-CONTOUR-001", "E-CONTOUR-002", "E-PLOT-003", "E-PLOT-007", "E-PLOT-008", "E-REPORT-003",
-    "E-EXTRA-001")  # fmt: skip
 _ASKED = ("E-CONTOUR-001", "E-CONTOUR-002", "E-EXPORT-003", "E-EXPORT-005", "E-EXTRA-001")
 
 
 @contextmanager
-def _loop(path: str | None, workdir: Path | None) -> Iterator[LoopView]:
+def loop_view(path: str | None, workdir: Path | None) -> Iterator[LoopView]:
+    """The loop at a path, its store open."""
     with looking(workdir, path) as (workspace, store):
         target = resolve_loop(store, path)
         yield view_loop(store, workspace.folder, target.loop.id)
 
 
-def plot(
-    path: str | None,
-    workdir: Path | None,
-    *,
-    out: Path | None,
-    target: str | None,
-    as_json: bool,
-    iteration: int | None = None,
-    movie: Path | None = None,
-    kind: str | None = None,
-    cuts: Sequence[str] = (),
-    data: Path | None = None,
-    style: str | None = None,
-) -> int:
-    """Write a plot of a loop, or its numbers, as it stands or as it was; or the movie of its iterations; or all."""
-    from idds_agents.report import figure_data
-    from idds_agents.report import movie as movies
-    from idds_agents.report.cuts import checked_values
-    from idds_agents.report.figures import Wanted, drawing, kind_of, write_figure
-    from idds_agents.report.reading import view_at
-    from idds_agents.report.style import FORMATS, look
-
-    formats = {"plot": (out, (*FORMATS, *figure_data.FORMATS)), "movie": (movie, movies.FORMATS),
-               "data": (data, figure_data.FORMATS)}  # fmt: skip
-    for what, (given, endings) in formats.items():  # told before the work is done
-        _check_ending(what, given, endings)
-    with _loop(path, workdir) as view:
-        told: dict[str, Any] = {"path": view.path, "iteration": iteration}
-        try:
-            with look(style):  # an unknown style, or a missing one, is told before the work is done, too
-                seen = view if iteration is None else view_at(view, iteration)
-            wanted = Wanted(
-                kind, target, checked_values(view.plan.loop.space, _cuts(view.plan.loop.space, cuts)), style
-            )
-            told["kind"] = kind_of(seen, wanted)
-            if movie is not None:
-                told |= {"frames": movies.write_movie(seen, movie, wanted), "movie": str(movie.resolve())}
-            file = out if movie is not None or data is not None else out or Path(f"{view.workflow.path}.png")
-            found = drawing(seen, wanted) if file or data else None
-            for place in filter(None, (file, data)):
-                assert found is not None
-                write_figure(seen, found, place, style)
-        except IddsError as error:
-            raise _as_input(error, *_ASKED_PLOT) from error
-        written = [place for place in (file, movie, data) if place is not None]
-        told |= {"file": str(written[0].resolve()), "evaluations": seen.evaluations}
-        told |= {} if data is None else {"data": str(data.resolve())}
-    if as_json:
-        print_json(told)
-    else:
-        for place in written:
-            say(f"{place}")
-    return FINE
-
-
-def _check_ending(what: str, given: Path | None, endings: Sequence[str]) -> None:
-    if given is not None and given.suffix.lower() not in endings:
-        raise InputError.of("E-PLOT-004", f"{given} is no {what}", f"its ending is {given.suffix or 'missing'}", "",
-                            f"Use one of {', '.join(endings)}.")  # fmt: skip
-
-
-def _cuts(space: Space, given: Sequence[str]) -> dict[str, list[Any]]:
-    """``NAME=VALUE``, each name once or several times, as values of the parameters."""
-    found: dict[str, list[Any]] = {}
-    for text in given:
-        name, equals, value = (part.strip() for part in text.partition("="))
-        parameter = space.parameters.get(name)
-        if not equals or parameter is None:
-            fix = did_you_mean(name, list(space.names)) if equals else "For example --slice m_x=200."
-            raise InputError.of("E-PLOT-007", f"--slice {text} cannot be read",
-                                "there is no such parameter" if equals else "it is no NAME=VALUE", "", fix)  # fmt: skip
-        try:
-            found.setdefault(name, []).append(_reader(parameter)(value))
-        except ValueError as error:
-            raise InputError.of("E-PLOT-007", f"--slice {text} cannot be read", str(error), "",
-                                "Give a value of the parameter.") from None  # fmt: skip
-    return found
-
-
-def _as_input(error: IddsError, *codes: str) -> IddsError:
+def as_input(error: IddsError, *codes: str) -> IddsError:
     """What was asked of the wrong kind of loop is the asker's mistake."""
     return InputError(*error.problems) if error.code in codes else error
 
@@ -137,18 +57,18 @@ def export(
     try:
         asked = request(kind, what, out, grid)
     except IddsError as error:
-        raise _as_input(error, error.code) from error
+        raise as_input(error, error.code) from error
     text = out is None and asked.kind in TEXTS
     if as_json and (text or (kind is None and out is not None and not out.suffix and asked.kind == "csv")):
         asked = Request("json", asked.what, grid)
-    with _loop(path, workdir) as view:
+    with loop_view(path, workdir) as view:
         try:
             if text:
                 sys.stdout.write(export_text(view, asked))
                 return FINE
             files = export_to(view, asked, out)
         except IddsError as error:
-            raise _as_input(error, *_ASKED) from error
+            raise as_input(error, *_ASKED) from error
     if as_json:
         where = [str(file.resolve()) for file in files]
         print_json({"protocol": 1, "path": view.path, "format": asked.kind, "what": _what(asked), "files": where})
@@ -170,7 +90,7 @@ def predict(path: str | None, workdir: Path | None, *, points: Path, as_json: bo
     """Print the points of a CSV file with the prediction of every target beside them."""
     from idds_agents.report.surface import need_surrogate
 
-    with _loop(path, workdir) as view:
+    with loop_view(path, workdir) as view:
         space = view.plan.loop.space
         head, lines = _table(points)
         given = _points(space, head, lines, points)
@@ -240,7 +160,7 @@ def _points(space: Space, head: list[str], lines: _Lines, file: Path) -> list[di
                    f"The parameters are {', '.join(space.names)}.")  # fmt: skip
     columns = {}
     for name, parameter in space.parameters.items():
-        read, at = _reader(parameter), head.index(name)
+        read, at = value_reader(parameter), head.index(name)
         values = []
         for number, row in lines:
             try:
@@ -251,7 +171,8 @@ def _points(space: Space, head: list[str], lines: _Lines, file: Path) -> list[di
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def _reader(parameter: Parameter) -> Callable[[str], Any]:
+def value_reader(parameter: Parameter) -> Callable[[str], Any]:
+    """What reads a value of a parameter from text; it raises ValueError with the reason."""
     if isinstance(parameter, Categorical):
         return lambda text: _choice(text, parameter)
     positive, whole = isinstance(parameter, Log), isinstance(parameter, Integer)

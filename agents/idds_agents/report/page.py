@@ -29,7 +29,7 @@ from idds_core.store import Store
 __all__ = ["Report", "make_report", "write_report"]
 
 _NODES, _SLICE_NODES, _CURVE_NODES = 81, 49, 301
-_MOST_SLICES, _MOST_SLICE_FRAMES = 6, 16
+_MOST_SLICES, _MOST_SLICE_FRAMES, _SLICED_POINTS = 6, 16, 3000
 _MOST_POINTS = 1000
 _LEAST = 1e-3
 _MOODS: Mapping[LoopState, str] = {
@@ -154,7 +154,8 @@ def _maps(view: LoopView) -> dict[str, Any]:
 def _cut(view: LoopView) -> dict[str, Any]:
     """The map of more than two parameters: slices, by iteration."""
     last = slices(view, _SLICE_NODES, _MOST_SLICES)
-    seen = _trimmed(list(sliced(view, last, _SLICE_NODES, _MOST_SLICE_FRAMES)))
+    most = min(_MOST_SLICE_FRAMES, max(2, _SLICED_POINTS // max(view.evaluations, 1)))  # a map of many points is slow
+    seen = _trimmed(list(sliced(view, last, _SLICE_NODES, most)))
     drawn = slice_figures(view, last, seen)
     return {
         "slices": drawn,
