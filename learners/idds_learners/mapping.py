@@ -242,7 +242,8 @@ def diagnose(history: History, maps: Maps, cloud: Cloud, fields: Mapping[str, Fi
                 for name, t in zip(history.space.names, gp.theta[: history.space.dimension], strict=True)
             },
             "excluded_share": _rounded(np.mean(ndtr(z if scale.below else -z))),
-            # with the whole contour one standard deviation to the one side, and to the other
+            # inside the contour as it stands, then with all of it one standard deviation to either side
+            "excluded_volume": _rounded(np.mean((z if scale.below else -z) > 0)),
             "excluded_range": [_rounded(np.mean((z if scale.below else -z) > edge)) for edge in (1.0, -1.0)],
             "band_volume": _rounded(np.mean(f.a < 1.0)),
         }

@@ -71,7 +71,8 @@ def test_a_sequence_says_that_it_is_one() -> None:
 def test_the_share_that_is_excluded_lies_within_its_range() -> None:
     told = asked()[1].diagnostics["targets"]["f"]
     low, high = told["excluded_range"]
-    assert 0 <= low <= told["excluded_share"] <= high <= 1
+    assert 0 < low <= told["excluded_volume"] <= high < 1
+    assert told["excluded_volume"] == pytest.approx(told["excluded_share"], abs=0.05)
 
 
 def test_the_time_of_a_fit_is_heard_and_no_part_of_the_answer() -> None:

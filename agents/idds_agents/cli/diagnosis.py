@@ -12,7 +12,7 @@ __all__ = ["diagnosis"]
 
 # diagnostic of a target -> head of its column, and what it is multiplied by; shares are told in per cent
 _COLUMNS = {
-    "excluded_share": ("excluded [%]", 100.0),
+    "excluded_volume": ("excluded [%]", 100.0),
     "band_volume": ("band [%]", 100.0),
     "emv": ("emv [%]", 100.0),
     "loo_rmse": ("loo error", 1.0),
@@ -56,7 +56,7 @@ def _cell(told: Mapping[str, Any], key: str) -> str:
         return ""
     text = f"{_COLUMNS[key][1] * value:.3g}"
     span = told.get("excluded_range")
-    if key == "excluded_share" and isinstance(span, list) and len(span) == 2 and all(map(finite, span)):
+    if key == "excluded_volume" and isinstance(span, list) and len(span) == 2 and all(map(finite, span)):
         text += f" ({100 * span[0]:.3g} to {100 * span[1]:.3g})"
     return text
 

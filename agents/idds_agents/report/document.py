@@ -63,9 +63,9 @@ def excluded(view: LoopView) -> dict[str, dict[str, Any]]:
     newest: Mapping[str, Any] = next((i.diagnostics for i in reversed(view.iterations) if i.diagnostics), {})
     told = newest.get("targets")
     return {
-        str(target): {"share": found["excluded_share"], "range": found.get("excluded_range")}
+        str(target): {"share": found["excluded_volume"], "range": found.get("excluded_range")}
         for target, found in (told.items() if isinstance(told, Mapping) else ())
-        if isinstance(found, Mapping) and "excluded_share" in found
+        if isinstance(found, Mapping) and "excluded_volume" in found
     }
 
 

@@ -268,7 +268,7 @@ def _note(frame: Frame) -> str:
         words.append("no map yet")
     elif frame.slices is not None:  # of the whole space, as the learner counted
         told = found.get("targets")
-        shares = {t: d.get("excluded_share") for t, d in (told.items() if isinstance(told, Mapping) else ())
+        shares = {t: d.get("excluded_volume") for t, d in (told.items() if isinstance(told, Mapping) else ())
                   if isinstance(d, Mapping)}  # fmt: skip
     elif frame.surface is not None and len(frame.surface.axes) == 2:
         shares = {t: frame.surface.grid.excluded_share(t) for t in frame.surface.targets}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["convergence_table", "draw_convergence", "draw_importance", "importance_of", "importance_table"]
 
 _WHOLE = ("kappa", "loo_rmse", "loo_z2", "emv", "unexplored_volume", "unexplored_radius")
-_OF_TARGET = ("emv", "kappa", "loo_rmse", "loo_z2", "band_volume", "excluded_share")
+_OF_TARGET = ("emv", "kappa", "loo_rmse", "loo_z2", "band_volume", "excluded_share", "excluded_volume")
 _ABOVE_ZERO = 1e-9
 
 
@@ -120,7 +120,7 @@ def draw_convergence(view: LoopView, table: Table, style: str | None = None) -> 
         figure, ((doubt, excluded), (health, rest)) = grid_of(2, 2, 4.5, 3.2, sharex=True)
         for i, t in enumerate(targets):
             _line(doubt, x, table[f"{t}.emv"], colour(i), t)
-            _line(excluded, x, table[f"{t}.excluded_share"], colour(i), t)
+            _line(excluded, x, table[f"{t}.excluded_volume"], colour(i), t)
             low, high = (_percent(table[f"{t}.excluded_{end}"]) for end in ("low", "high"))
             excluded.fill_between(x, low, high, color=colour(i), alpha=0.2, linewidth=0)
             _line(rest, x, table[f"{t}.band_volume"], colour(i), t)
@@ -130,7 +130,7 @@ def draw_convergence(view: LoopView, table: Table, style: str | None = None) -> 
         _health(health, x, table)
         for axes in (doubt, rest):
             _logarithmic(axes)
-        heads = ("expected misclassified share", "excluded share, and its range", "health of the map",
+        heads = ("expected misclassified share", "excluded, and its range", "health of the map",
                  "share in the band, and unexplored")  # fmt: skip
         for axes, words in zip((doubt, excluded, health, rest), heads, strict=True):
             axes.set_title(words, loc="left", fontsize="small", color=MUTED)
@@ -165,12 +165,14 @@ def _health(axes: Axes, x: Sequence[float], table: Table) -> None:
 
 
 def _logarithmic(axes: Axes) -> None:
-    """On a logarithmic scale, where anything is above zero."""
+    """On a logarithmic scale, where anything is above zero; what is not has no place there."""
     import numpy as np
 
-    seen = [float(v) for line in axes.get_lines() for v in np.asarray(line.get_ydata(), dtype=float)]
-    values = [v for v in seen if v > _ABOVE_ZERO]
+    lines = [(line, np.asarray(line.get_ydata(), dtype=float)) for line in axes.get_lines()]
+    values = [float(v) for _, y in lines for v in y if v > _ABOVE_ZERO]
     if values and max(values) > 3 * min(values):
+        for line, y in lines:
+            line.set_ydata(np.where(y > _ABOVE_ZERO, y, np.nan))
         axes.set_yscale("log")
         axes.set_ylim(bottom=min(values) / 1.6)
         layers.plain_decades(axes.yaxis, min(values), max(values))

@@ -51,8 +51,9 @@ def draw_parallel(view: LoopView, target: str, style: str | None = None) -> Figu
         for row, value, p in zip(unit, values, points, strict=True):
             side = sides.get(p.number)
             shade = _shade(scale(value)) if side is None else colour(0) if side else colour(1)
-            axes.plot(range(space.dimension + 1), [*row.tolist(), scale(value)], color=shade, linewidth=1.0,
-                      alpha=0.55, zorder=3 if side else 2, solid_joinstyle="round")  # fmt: skip
+            width, alpha, order = (1.5, 0.85, 3) if side else (1.0, 0.5, 2)
+            axes.plot(range(space.dimension + 1), [*row.tolist(), scale(value)], color=shade, linewidth=width,
+                      alpha=alpha, zorder=order, solid_joinstyle="round")  # fmt: skip
         _axes(axes, view, target, scale)
         for side, index, words in ((True, 0, "excluded"), (False, 1, "not excluded")):
             count = sum(found is side for found in sides.values())

@@ -10,7 +10,7 @@ from idds_agents.report.figure_data import Table, add
 from idds_agents.report.parameter_axes import axis_label, bin_cells, bin_edges, on_axis, set_axis
 from idds_agents.report.reading import LoopView
 from idds_agents.report.shape import Cloud, Profile, Share, share
-from idds_agents.report.style import INK, MUTED, colour, grid_of, legend_below, look
+from idds_agents.report.style import FORBIDDEN, INK, MUTED, colour, grid_of, legend_below, look
 from idds_agents.report.surface import levels_of
 from idds_core.space import Space
 
@@ -95,7 +95,8 @@ def draw_pairs(view: LoopView, shares: Shares, target: str, style: str | None = 
     """Below the diagonal what is excluded, with the points; above it the band; on it both along one parameter."""
     space = view.plan.loop.space
     names, d = space.names, space.dimension
-    most = max((float(_largest(s.band)) for s in shares.values() if s.band.ndim == 2), default=0.0) or 1.0
+    pairs, single = ([s for s in shares.values() if s.band.ndim == n] for n in (2, 1))
+    top = _largest([s.excluded for s in single] + [s.band for s in single]) * 1.08
     with look(style):
         figure, rows = grid_of(d, d, max(_CELL, 5.2 / d), max(_CELL, 4.8 / d) * 0.92)
         drawn: dict[str, Any] = {}
@@ -103,12 +104,14 @@ def draw_pairs(view: LoopView, shares: Shares, target: str, style: str | None = 
             for j, x in enumerate(names):
                 axes = rows[i][j]
                 if i == j:
-                    _diagonal(axes, space, x, shares[x,])
+                    _diagonal(axes, space, x, shares[x,], top)
                 elif j < i:
-                    drawn["excluded"] = _tiles(axes, space, x, y, shares[x, y].excluded, _EXCLUDED_MAP, 1.0)
+                    drawn["excluded"] = _tiles(axes, space, x, y, shares[x, y].excluded, _EXCLUDED_MAP,
+                                               _largest([s.excluded for s in pairs]))  # fmt: skip
                     _scatter(axes, view, x, y)
                 else:
-                    drawn["band"] = _tiles(axes, space, x, y, shares[y, x].band.T, _BAND_MAP, most)
+                    drawn["band"] = _tiles(axes, space, x, y, shares[y, x].band.T, _BAND_MAP,
+                                           _largest([s.band for s in pairs]))  # fmt: skip
                 _outer(axes, space, names, i, j)
         panels = [axes for row in rows for axes in row]
         if drawn:
@@ -123,15 +126,18 @@ def draw_pairs(view: LoopView, shares: Shares, target: str, style: str | None = 
     return figure
 
 
-def _largest(values: Any) -> Any:
+def _largest(shares: Sequence[Any]) -> float:
+    """The largest number in some arrays; 1 where there is none above zero."""
     import numpy as np
 
-    return np.nanmax(values) if np.isfinite(values).any() else 0.0
+    values = np.concatenate([s[np.isfinite(s)] for s in shares] or [np.empty(0)])
+    return float(values.max()) if values.size and values.max() > 0 else 1.0
 
 
 def _tiles(axes: Axes, space: Space, x: str, y: str, values: Any, shades: str, most: float) -> Any:
+    axes.set_facecolor(FORBIDDEN)  # where no point is allowed
     return axes.pcolormesh(bin_edges(space, x), bin_edges(space, y), values, cmap=shades, vmin=0.0, vmax=most,
-                           zorder=0, alpha=0.85, edgecolors="face", linewidth=0.2)  # fmt: skip
+                           zorder=0, edgecolors="face", linewidth=0.2)  # fmt: skip
 
 
 def _scatter(axes: Axes, view: LoopView, x: str, y: str) -> None:
@@ -153,14 +159,14 @@ def _kinds(view: LoopView) -> list[tuple[str, list[Any], dict[str, Any]]]:
     return found
 
 
-def _diagonal(axes: Axes, space: Space, name: str, found: Share) -> None:
+def _diagonal(axes: Axes, space: Space, name: str, found: Share, top: float) -> None:
     edges = bin_edges(space, name)
     for values, label, index, style in (
         (found.excluded, "share excluded", 0, "-"),
         (found.band, "share in the band", 1, (0, (4, 1.5))),
     ):
         axes.stairs(values, edges, color=colour(index), linewidth=1.5, linestyle=style, label=label)
-    axes.set_ylim(0.0, 1.04)
+    axes.set_ylim(0.0, top)
     set_axis(axes, "x", space, name)
 
 

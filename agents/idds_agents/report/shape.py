@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Cloud", "Profile", "Share", "cloud", "excluded_volume", "profile", "share", "values_of"]
 
-_POINTS = 8192
+_POINTS = 16384
 _TRIED = 2**17
 _NODES = 31
 _OTHERS = 256
