@@ -220,11 +220,12 @@ class Iterations:
         targets = loop.targets if seal else loop.open_targets
         return History(loop.space, seed, targets, points, old_records + records)
 
-    def chosen(self, loop_id: int) -> dict[int, Mapping[str, Any]]:
-        """Point number -> why it was chosen, as the learner told it; without those of which nothing is told."""
+    def chosen(self, loop_id: int, number: int | None = None) -> dict[int, Mapping[str, Any]]:
+        """Point number -> why it was chosen, where that is told; of all points of a loop, or of one."""
         c = tables.point.c
         with self._db.reading() as connection:
             query = sa.select(c.number, c.chosen).where(c.loop_id == loop_id, c.chosen.is_not(None)).order_by(c.number)
+            query = query if number is None else query.where(c.number == number)
             return {r.number: json.loads(r.chosen) for r in connection.execute(query)}
 
     # ------------------------------------------------------------------ writing

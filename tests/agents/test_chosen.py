@@ -125,6 +125,9 @@ def test_why_and_show_say_it_for_people_and_for_scripts(cli: Cli, finished: Path
     assert shown["chosen"] == done["chosen"]
     assert done["chosen"]["text"] in cli("show", path, "--workdir", finished).out
     assert cli("why", "plane", "--workdir", finished, "--json").json["chosen"] is None
+    listed = cli("show", "plane/it/3", "--workdir", finished, "--json").json["points"]
+    assert listed[0]["chosen"] == done["chosen"]
+    assert "  refine" in cli("show", "plane/it/3", "--workdir", finished).out
 
 
 def test_show_tells_how_good_the_map_is_how_much_is_excluded_and_what_answers_took(cli: Cli, finished: Path) -> None:

@@ -9,7 +9,7 @@ from idds_agents.cli.diagnosis import diagnosis
 from idds_agents.cli.lines import figures
 from idds_agents.cli.text import columns, counts, duration, number, percent, print_json, say
 from idds_agents.cli.where import Target, looking, resolve
-from idds_agents.report.choice import choice
+from idds_agents.report.choice import choice, choice_document
 from idds_agents.report.document import (
     attempt_document,
     iteration_document,
@@ -58,7 +58,10 @@ def _iteration(view: LoopView, number_: int) -> dict[str, Any]:
     return {
         "path": f"{view.path}/it/{number_}",
         **(iteration_document(record) if record else {"iteration": number_}),
-        "points": [point_document(view.path, p, ()) for p in points],
+        "points": [
+            point_document(view.path, p, (), choice_document(view.chosen.get(p.number, {}), p.iteration))
+            for p in points
+        ],
     }
 
 
@@ -122,8 +125,11 @@ def _tables(document: dict[str, Any]) -> list[str]:
         rows = [[inside["path"], inside["state"], inside["reason"]] for inside in document["loops"]]
         lines += ["", *columns(rows, ["loop inside", "state", "reason"])]
     if isinstance(document.get("points"), list):
-        rows = [[p["path"], p["state"], _fact("", p["parameters"]), _seen(p)] for p in document["points"]]
-        lines += ["", *columns(rows, ["point", "state", "parameters", "observation"])]
+        rows = [
+            [p["path"], p["state"], p["chosen"]["why"] or "", _fact("", p["parameters"]), _seen(p)]
+            for p in document["points"]
+        ]
+        lines += ["", *columns(rows, ["point", "state", "chosen", "parameters", "observation"])]
     for job in document.get("jobs", ()):
         lines += ["", f"{job['path']}  {job['state']}  {job['reason']}".rstrip(), *_attempts(job["attempts"])]
         lines += _reports(job)

@@ -8,7 +8,7 @@ from typing import Any
 
 from idds_core.store import IMPORTED, Store
 
-__all__ = ["choice", "choice_text"]
+__all__ = ["choice", "choice_document", "choice_text"]
 
 #: what is said of the reasons that are known; others are said in the learner's own words
 _WORDS = {
@@ -30,13 +30,18 @@ def choice(store: Store, loop_id: int, number: int, iteration: int) -> dict[str,
 
     number, iteration : of the point.
     """
-    told = dict(store.iterations.chosen(loop_id).get(number, {}))
-    if iteration == IMPORTED:
-        told = {"why": "imported", **told}
     origin = store.queue.origin(loop_id, number)
-    if origin is not None:
-        told["retry_of"] = origin
-    return {"why": None, **told, "text": choice_text(told)}
+    told = {
+        **store.iterations.chosen(loop_id, number).get(number, {}),
+        **({} if origin is None else {"retry_of": origin}),
+    }
+    return choice_document(told, iteration)
+
+
+def choice_document(told: Mapping[str, Any], iteration: int) -> dict[str, Any]:
+    """The same from what is on record of it."""
+    known = {"why": "imported" if iteration == IMPORTED else None, **told}
+    return {**known, "text": choice_text(known)}
 
 
 def choice_text(told: Mapping[str, Any]) -> str:
