@@ -194,6 +194,9 @@ def test_axes_have_units_and_plain_numbers(view: LoopView) -> None:
     figure.draw_without_rendering()
     assert "0.5" in [t.get_text() for t in axes.get_yticklabels()]
     assert axes.get_title(loc="left") == "at n = 1, decay = bb"
+    _, figure = _made(view, "slices", fixed={"g": [1.0], "decay": ["bb"]})
+    figure.draw_without_rendering()
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["1", "2", "3", "4"]
 
 
 # ---------------------------------------------------------------------- the command line

@@ -116,10 +116,16 @@ def scale_axes(axes: Axes, x: Axis, y: Axis) -> None:
 
 def scale_axis(axes: Axes, which: str, axis: Axis) -> None:
     """Range, scale and name of the axis "x" or "y"; a logarithm of few decades has plain numbers."""
+    from matplotlib.ticker import MaxNLocator, NullLocator
+
     axes.set(**{f"{which}scale": "log" if axis.log else "linear", f"{which}label": axis.label,
                 f"{which}lim": (axis.values[0], axis.values[-1])})  # fmt: skip
+    drawn = getattr(axes, f"{which}axis")
     if axis.log:
-        plain_decades(getattr(axes, f"{which}axis"), float(axis.values[0]), float(axis.values[-1]))
+        plain_decades(drawn, float(axis.values[0]), float(axis.values[-1]))
+    elif all(float(v).is_integer() for v in axis.values):  # there is nothing between whole numbers
+        drawn.set_major_locator(MaxNLocator(integer=True))
+        drawn.set_minor_locator(NullLocator())
 
 
 def plain_decades(drawn: MplAxis, low: float, high: float) -> None:

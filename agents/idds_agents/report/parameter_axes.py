@@ -44,7 +44,7 @@ def _span(space: Space, name: str) -> tuple[float, float]:
 
 def set_axis(axes: Axes, which: str, space: Space, name: str) -> None:
     """Range, scale and ticks of a parameter on the axis "x" or "y"."""
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import MaxNLocator, NullLocator
 
     parameter, (low, high) = space.parameters[name], _span(space, name)
     log = isinstance(parameter, Log)
@@ -57,7 +57,7 @@ def set_axis(axes: Axes, which: str, space: Space, name: str) -> None:
     elif hasattr(parameter, "choices"):
         drawn.set_ticks(range(len(parameter.choices)), [str(c) for c in parameter.choices])
     if isinstance(parameter, Integer) or hasattr(parameter, "choices"):
-        drawn.set_minor_locator(MaxNLocator(1))
+        drawn.set_minor_locator(NullLocator())
 
 
 # ---------------------------------------------------------------------- bins
