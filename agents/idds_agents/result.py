@@ -141,7 +141,7 @@ class Result:
 
     @property
     def observations(self) -> dict[int, Observation]:
-        """Point number -> what was measured."""
+        """Point number -> what was measured, but for points that a top-up has replaced."""
         return {p.number: p.observation for p in self.view.history.measured if p.observation is not None}
 
     @property

@@ -12,6 +12,7 @@ from idds_agents.learner_child import answer as child_answer
 from idds_agents.report.choice import choice, choice_text
 from idds_agents.revising import Draft, extend
 from idds_core.history import Observation
+from idds_core.store.queue import Asked
 from idds_core.testing.fakes import ScriptedProvider
 from idds_learners import LevelSet
 from tests.agents.cli_kit import Cli
@@ -45,7 +46,7 @@ def test_points_that_people_brought_say_so(tmp_path: Path) -> None:
     world = world_of(tmp_path, points=16)
     world.store.queue.bring(world.loop.id, [({"x": 0.1, "y": 0.1}, Observation({"z": 0.01}))], 1, "from 2019")
     world.turn()
-    world.store.queue.add(world.loop.id, [{"x": 0.5, "y": 0.25}], "asked for by hand")
+    world.store.queue.add(world.loop.id, [Asked({"x": 0.5, "y": 0.25})], "asked for by hand")
     world.run()
     brought = next(p for p in world.history.points if p.parameters == {"x": 0.5, "y": 0.25})
     assert why(world, 1)["text"] == "it was imported: measured elsewhere, and chosen by nobody here"

@@ -163,7 +163,7 @@ def cancel(path: _Loop = None, workdir: _Workdir = None, as_json: _Json = False)
     return wish("cancel", path, workdir, as_json=as_json)
 
 
-@app.command(epilog="Example: idds-core plot monohbb -o contour.pdf --target obs --slice tan_beta=1 --style atlas")
+@app.command(epilog="Example: idds-core plot monohbb -o contour.pdf --target obs --iteration 5")
 def plot(
     path: _Loop = None,
     out: Annotated[
@@ -210,7 +210,7 @@ def report(
     return verb.report(path, workdir, out=out, as_json=as_json)
 
 
-@app.command(epilog="Example: idds-core compare monohbb other-run:monohbb -o compare.png")
+@app.command(epilog="Example: idds-core compare monohbb-run:monohbb other-run:monohbb")
 def compare(
     first: Annotated[str, typer.Argument(metavar="A", help="A loop: its path, or WORKDIR:PATH.")],
     second: Annotated[str, typer.Argument(metavar="B", help="Another one, or another revision.")],

@@ -34,7 +34,7 @@ def get(path: str, workdir: Path | None, *, out: Path | None, as_json: bool) -> 
             raise InputError.of("E-GET-003", f"{folder} is no folder", "", str(folder), "Give a folder with -o.")
         plan = Catalog(store, workspace.folder).plan(target.loop.id)
         seal = seal_of(plan, target.loop, workspace.folder)
-        results = store.outputs.results(target.loop.id, target.point, seal)
+        results = store.outputs.results(target.home(store), target.point, seal)
         try:
             found = fetch(plan, base, jobs, results, workspace.folder, folder)
         except IddsError as error:

@@ -256,9 +256,12 @@ def _leave_products(view: LoopView, folder: Path, *, again: bool) -> None:
     """The contour of a two-dimensional loop as files; without a map there are none."""
     if view.plan.loop.space.dimension != 2 or (again and (folder / "contour.svg").exists()):
         return
+    from idds_agents.report.cuts import ordered
     from idds_agents.report.export import write_products
     from idds_agents.report.surface import surface_of
 
+    if len(ordered(view.plan.loop.space)) != 2:
+        return
     try:
         surrogate = view.surrogate
         if surrogate is not None:
@@ -273,7 +276,7 @@ def _leave_products(view: LoopView, folder: Path, *, again: bool) -> None:
 def _leave_report(view: LoopView, store: Store, folder: Path, *, again: bool) -> None:
     """The page of the loop; whatever becomes of it, the run has ended as it has."""
     file = folder / "report.html"
-    if again and file.exists():
+    if view.plan.hidden or (again and file.exists()):  # a workflow's own steps have no learner to tell of
         return
     try:
         from idds_agents.report.page import write_report

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +70,17 @@ class Target:
         """``workflow[~n]/loop``."""
         return f"{self.workflow.path}/{self.loop.name}".rstrip("/")
 
+    def home(self, store: Store) -> int:
+        """Id of the loop that has its jobs: a point that a revision has carried on was measured in an older one."""
+        return self.loop.id if self.point is None else store.revisions.origin(self.loop.id, self.point)
+
     def jobs(self, store: Store) -> list[Job]:
         """The jobs at or below it."""
-        found = store.jobs.all(self.loop.id, point=self.point)
+        home = self.home(store)
+        found = store.jobs.all(home, point=self.point)
+        if home != self.loop.id:
+            here = {p.number: p.iteration for p in store.iterations.points(self.loop.id)}
+            found = [replace(j, iteration=here[j.point]) for j in found]
         return [
             j
             for j in found
@@ -201,7 +209,7 @@ def _check(store: Store, target: Target) -> None:
         _among("point", target.point, here, path if target.iteration is None else f"{path}/it/{target.iteration}")
     if target.step is None:
         return
-    jobs = store.jobs.all(target.loop.id, point=target.point)
+    jobs = Target(target.workflow, target.loop, target.iteration, target.point).jobs(store)
     steps = list(dict.fromkeys(j.step for j in jobs))
     if target.step not in steps:
         raise InputError.of("E-PATH-008", f"the loop has no step {target.step}", where=path,

@@ -117,19 +117,28 @@ def job_path(loop: str, job: Job) -> str:
 
 
 def point_document(
-    loop: str, point: Point, jobs: Sequence[dict[str, Any]], chosen: Mapping[str, Any] | None = None
+    loop: str,
+    point: Point,
+    jobs: Sequence[dict[str, Any]],
+    replaced_by: int | None = None,
+    *,
+    chosen: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """A point: its parameters, what was measured, why it was chosen where that is asked for, its jobs."""
+    """A point: parameters, why it was chosen, what was measured, what it adds to another or which
+    one counts in its place, its jobs.
+    """
     return {
         "path": point_path(loop, point.iteration, point.number),
         "number": point.number,
         "iteration": point.iteration,
         "state": str(point.state),
         "parameters": dict(point.parameters),
-        **({} if chosen is None else {"chosen": dict(chosen)}),
+        "chosen": dict(chosen),
         "observation": point.observation.to_json() if point.observation else None,
         "failure_class": point.failure_class,
         "last_report": dict(zip(("step", "value"), point.last_report, strict=True)) if point.last_report else None,
+        "adds": dict(point.adds) if point.adds else None,
+        "replaced_by": replaced_by,
         "jobs": list(jobs),
     }
 

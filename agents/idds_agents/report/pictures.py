@@ -12,6 +12,7 @@ from idds_agents.report.frames import Frame
 from idds_agents.report.reading import LoopView
 from idds_agents.report.surface import Axis, Surface, forbidden, levels_of
 from idds_agents.report.svg import Box, Scale, filled_path, line_path, lines_path
+from idds_agents.topups import said_of
 from idds_core.history import Point
 from idds_core.space import Categorical
 from idds_core.states import PointState
@@ -123,19 +124,22 @@ def slice_figures(view: LoopView, last: Slices, frames: Sequence[Frame]) -> list
 def _points(view: LoopView, place: Any, box: Box, far: Any = None) -> list[dict[str, Any]]:
     """Every point with its place, mark, iteration, shade of that iteration, and words.
 
-    far : tells whether a point is far from what is drawn, and faint.
+    far : tells whether a point is far from what is drawn, and faint. gone : iteration of the point that replaces it.
     """
+    replaced = view.history.replaced
     last = max((p.iteration for p in view.history.points), default=1)
     found = []
     for point in view.history.points:
         if point.state not in _MARKS:
             continue
         x, y = place(point)
+        by = replaced.get(point.number)
         found.append(
             {
                 "x": round(float(box.x(x)), 1),
                 "y": round(float(box.y(y)), 1),
                 "k": point.iteration,
+                "gone": view.history.points[by - 1].iteration if by else None,
                 "mark": _MARKS[point.state],
                 "shade": round((_SHADES - 1) * (max(point.iteration, 1) - 1) / max(last - 1, 1)),
                 "words": _words(view, point),
@@ -148,6 +152,7 @@ def _points(view: LoopView, place: Any, box: Box, far: Any = None) -> list[dict[
 def _words(view: LoopView, point: Point) -> str:
     """What a point is, for who rests on it."""
     words = [f"point {point.number}, iteration {point.iteration}, {point.state}"]
+    words += [said] if (said := said_of(point.adds, view.history.replaced.get(point.number))) else []
     if point.number in view.chosen:
         words.append(choice_text(view.chosen[point.number]).partition(";")[0])
     for name, value in point.parameters.items():
