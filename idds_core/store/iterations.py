@@ -124,14 +124,19 @@ def _observation(data: Mapping[str, Any], seal: Opens | None) -> Observation:
     return Observation.from_json({k: {**data[k], **more[k]} for k in ("values", "sigmas", "extras")})
 
 
-def _new_point(number: int, parameters: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
+def _new_point(number: int, parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "chosen": strict_json(chosen) if chosen else None,
         "number": number,
         "state": PointState.OPEN.value,
         "parameters": canonical_json(parameters),
         "digest": point_digest(parameters),
     }
+
+
+def _say_why(rows: Sequence[dict[str, Any]], chosen: Sequence[Mapping[str, Any]]) -> None:
+    """Write beside each new point why it was chosen, where that is said."""
+    for row, why in zip(rows, chosen or [{}] * len(rows), strict=True):
+        row["chosen"] = strict_json(why) if why else None
 
 
 def _plain_jobs(loop: Loop) -> list[dict[str, Any]]:
@@ -250,39 +255,33 @@ class Iterations:
         ----------
         values : parameters of the definition, which a step may be split by; those of the loop by default.
         top_ups : number of a point -> what it adds to another; the results that it takes over are there at once.
-        chosen : why each point was chosen, in their order; none, or an empty one, where nobody says.
+        chosen : why each point was chosen, in their order; empty where nobody says.
 
         """
         tops = top_ups or {}
-        now = self._db.now()
-        wide = is_wide(loop.body)
+        now, wide = self._db.now(), is_wide(loop.body)
         turn = {"loop_id": loop_id, "number": number, "asked": asked, "proposed": len(points), "created": now}
         with self._db.transaction():
             self._db.insert(tables.iteration, [turn])
             self._db.count(loop_id, "iterations", 1)
             shared = {"loop_id": loop_id, "iteration": number, "created": now, **({"wide": 1} if wide else {})}
-            reasons = chosen or [{}] * len(points)
-            rows = [
-                {**shared, **_new_point(n, p, why), **own_columns(tops, n)}
-                for n, (p, why) in enumerate(zip(points, reasons, strict=True), first_number)
-            ]
+            rows = [{**shared, **_new_point(n, p), **own_columns(tops, n)} for n, p in enumerate(points, first_number)]
+            _say_why(rows, chosen)
             if not rows:
                 return
             self._db.insert(tables.point, rows)
             point_ids = [row.id for row in self._db.run(_POINT_IDS, {"loop": loop_id, "first": first_number})]
             given = loop.parameters if values is None else values
-            own = {"loop_id": loop_id, "created": now}
             seen = [{**given, **p, **(tops[n].given if n in tops else {})} for n, p in enumerate(points, first_number)]
             jobs = [
-                {**own, "point_id": point_id, **job}
+                {"loop_id": loop_id, "created": now, "point_id": point_id, **job}
                 for point_id, here in zip(point_ids, seen, strict=True)
                 for job in (wide_jobs(loop.body, here) if wide else _plain_jobs(loop))
             ]
             begun = {point_ids[n - first_number]: top for n, top in tops.items() if top.taken}
             jobs = done_already(jobs, begun, now) if begun else jobs
             if wide:
-                numbers = range(first_number, first_number + len(rows))
-                add_loops(self._db, loop_id, loop, number, dict(zip(point_ids, numbers, strict=True)))
+                add_loops(self._db, loop_id, loop, number, {i: n for n, i in enumerate(point_ids, first_number)})
             if jobs:  # without steps a person measures the points
                 self._db.insert(tables.job, jobs)
             write_taken(self._db, loop_id, begun)
