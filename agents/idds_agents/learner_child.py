@@ -1,7 +1,7 @@
 """The learner's own process: one JSON line in, one JSON line out.
 
-``{"loop": ..., "history": ..., "bundle": ...}`` -> ``{"points", "diagnostics", "state", "reason", "verdict", "asked"}``
-or ``{"error": ...}``. A learner in another language is the same thing behind the same lines.
+``{"loop": ..., "history": ..., "bundle": ...}`` -> ``{"points", "chosen", "diagnostics", "state", "reason", "verdict",
+"asked", "took"}`` or ``{"error": ...}``. A learner in another language is the same thing behind the same lines.
 """
 
 from __future__ import annotations
@@ -9,18 +9,20 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 __all__ = ["answer", "main"]
 
 
-def answer(request: Mapping[str, Any]) -> dict[str, Any]:
-    """What learner and conditions say of a history."""
+def answer(request: Mapping[str, Any], clock: Callable[[], float] = time.perf_counter) -> dict[str, Any]:
+    """What learner and conditions say of a history, and what it took in seconds by the clock."""
     from idds_core.history import History
     from idds_core.plugins import CONDITIONS, LEARNERS, build
     from idds_core.ports import Verdict
+    from idds_core.stopwatch import listening, part
 
     loop = request["loop"]
     history = History.from_json(request["history"])
@@ -32,18 +34,25 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
         wanted = max(loop["first"] - len(history.measured), min(loop["batch"], loop["first"]))
     left = getattr(condition, "remaining", lambda _: None)(history)
     n = max(0, wanted if left is None else min(wanted, left))
-    proposal = learner.ask(history, n)
+    with listening(clock) as took, part("ask"):
+        proposal = learner.ask(history, n)
+    if len(proposal.chosen) not in (0, len(proposal.points)):
+        raise ValueError(
+            f"it says of {len(proposal.chosen)} points why they were chosen, and proposes {len(proposal.points)}"
+        )
     if history.iterations:
         verdict = condition.check(history.with_diagnostics(proposal.diagnostics, proposal.state))
     else:
         verdict = Verdict()
     return {
         "points": [] if verdict.stop else [dict(p) for p in proposal.points],
+        "chosen": [] if verdict.stop else [dict(c) for c in proposal.chosen],
         "asked": n,
         "diagnostics": dict(proposal.diagnostics),
         "state": dict(proposal.state),
         "reason": proposal.reason,
         "verdict": {"kind": str(verdict.kind), "reason": verdict.reason},
+        "took": {name: float(f"{seconds:.3g}") for name, seconds in sorted(took.items())},
     }
 
 

@@ -220,11 +220,32 @@ class Result:
 
         return surface_of(self.view.plan.loop.space, need_surrogate(self.view))
 
-    def plot(self, path: str | Path, target: str | None = None) -> Path:
-        """Draw the contour (or, in one dimension, the curve) into a png, svg or pdf file."""
-        from idds_agents.report.plot import draw, save
+    def plot(
+        self,
+        path: str | Path,
+        target: str | None = None,
+        *,
+        kind: str | None = None,
+        at: Mapping[str, Any] | None = None,
+        style: str | None = None,
+    ) -> Path:
+        """Draw into a png, svg or pdf file, or write the numbers behind the figure into a json or csv file.
 
-        save(draw(self.view, target), Path(path))
+        Parameters
+        ----------
+        target : only this one.
+        kind : "contour", "slices", "profile", "pairs", "parallel", "importance" or "convergence"; by default the
+            contour (in one dimension the curve), or slices where there are more than two axes.
+        at : parameter -> its value, or a list of them, that slices are cut at.
+        style : "atlas" or "cms"; needs ``pip install 'idds-core[hep]'``.
+
+        """
+        from idds_agents.report.cuts import checked_values
+        from idds_agents.report.figures import Wanted, drawing, write_figure
+
+        fixed = {n: v if isinstance(v, (list, tuple)) else [v] for n, v in (at or {}).items()}
+        wanted = Wanted(kind, target, checked_values(self.view.plan.loop.space, fixed), style)
+        write_figure(self.view, drawing(self.view, wanted), Path(path), style)
         return Path(path)
 
     def export(self, out: str | Path, what: str | None = None, *, kind: str | None = None) -> list[Path]:

@@ -21,7 +21,10 @@ _ACTOR = "transformer"
 
 
 class Answer(dict[str, Any]):
-    """What the learner's process answers: points, diagnostics, state, reason, verdict, asked."""
+    """What the learner's process answers: points, diagnostics, state, reason, verdict, asked.
+
+    It may also say why each point was `chosen`, and what the answer `took` in seconds by part.
+    """
 
 
 class Thinker(Protocol):
@@ -146,30 +149,40 @@ class Transformer:
     ) -> None:
         verdict = verdict_of(answer, history)
         waiting = self._store.queue.waiting(loop.id)  # what people asked for comes first
-        points, verdict = _with_waiting(answer["points"], waiting, history, verdict)
+        told = answer.get("chosen", ())  # a foreign process may say nothing of it
+        chosen = told if len(told) == len(answer["points"]) else [{}] * len(answer["points"])
+        proposed = list(zip(answer["points"], chosen, strict=True))
+        entries, verdict = _with_waiting(proposed, waiting, history, verdict)
         if last is not None:
-            decided = self._store.iterations.decide(last, Decision(answer["state"], answer["diagnostics"], verdict))
-            if not decided:
+            decision = Decision(answer["state"], answer["diagnostics"], verdict, answer.get("took", {}))
+            if not self._store.iterations.decide(last, decision):
                 return
         number = last.number if last else 0
         if not verdict.stop or last is None:
             first = len(history.points) + 1
             tops = top_ups(self._store, plan, loop.id, waiting, first)
+            points, reasons = [p for p, _ in entries], [why for _, why in entries]
             self._store.iterations.add(
-                loop.id, plan.loop, number + 1, points, answer["asked"], first, plan.values, tops
+                loop.id, plan.loop, number + 1, points, answer["asked"], first, plan.values, tops, reasons
             )
             self._store.queue.entered(loop.id, waiting, first)
 
 
+_Entry = tuple[Mapping[str, Any], Mapping[str, Any]]  # a point, and why it was chosen
+
+
 def _with_waiting(
-    proposed: Sequence[Mapping[str, Any]], waiting: Sequence[Waiting], history: History, verdict: Verdict
-) -> tuple[list[Mapping[str, Any]], Verdict]:
+    proposed: Sequence[_Entry], waiting: Sequence[Waiting], history: History, verdict: Verdict
+) -> tuple[list[_Entry], Verdict]:
     """The points that people asked for, then the learner's; a loop does not stop before the former are measured."""
     if not waiting:
         return list(proposed), verdict
     names = history.space.names
     known = {tuple(w.parameters[n] for n in names) for w in waiting}
-    points = [w.parameters for w in waiting] + [p for p in proposed if tuple(p[n] for n in names) not in known]
+    brought: list[_Entry] = [
+        (w.parameters, {"why": "added" if w.retry_of is None else "retry", "reason": w.reason}) for w in waiting
+    ]
+    entries = brought + [e for e in proposed if tuple(e[0][n] for n in names) not in known]
     if verdict.stop:
         verdict = Verdict(VerdictKind.GO_ON, f"{len(waiting)} points that were asked for come first; {verdict.reason}")
-    return points, verdict
+    return entries, verdict

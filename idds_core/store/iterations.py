@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -40,6 +40,7 @@ _COLUMNS = [
         "verdict_reason",
         "ingested_upto",
         "pending",
+        "took",
     )
 ]
 _OF_LOOP = tables.iteration.c.loop_id == sa.bindparam("loop")
@@ -79,6 +80,7 @@ _DECIDE = (
         diagnostics=sa.bindparam("told"),
         verdict=sa.bindparam("kind"),
         verdict_reason=sa.bindparam("why"),
+        took=sa.bindparam("took"),
     )
     .returning(tables.iteration.c.id)
 )
@@ -98,11 +100,12 @@ def point_digest(parameters: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the one call after a closed iteration gave: diagnostics, learner state and verdict."""
+    """What the one call after a closed iteration gave: diagnostics, learner state and verdict; seconds it took."""
 
     state: Mapping[str, Any]
     diagnostics: Mapping[str, Any]
     verdict: Verdict
+    took: Mapping[str, float] = field(default_factory=dict)
 
 
 class Opens(Protocol):
@@ -128,6 +131,12 @@ def _new_point(number: int, parameters: Mapping[str, Any]) -> dict[str, Any]:
         "parameters": canonical_json(parameters),
         "digest": point_digest(parameters),
     }
+
+
+def _say_why(rows: Sequence[dict[str, Any]], chosen: Sequence[Mapping[str, Any]]) -> None:
+    """Write beside each new point why it was chosen, where that is said."""
+    for row, why in zip(rows, chosen or [{}] * len(rows), strict=True):
+        row["chosen"] = strict_json(why) if why else None
 
 
 def _plain_jobs(loop: Loop) -> list[dict[str, Any]]:
@@ -168,6 +177,7 @@ class Iterations:
                     "verdict": r.verdict or "",
                     "verdict_reason": r.verdict_reason or "",
                     "pending": tuple(json.loads(r.pending)) if r.pending else (),
+                    "took": json.loads(r.took or "{}"),
                 }
             )
             for r in rows
@@ -218,6 +228,14 @@ class Iterations:
         targets = loop.targets if seal else loop.open_targets
         return History(loop.space, seed, targets, points, old_records + records)
 
+    def chosen(self, loop_id: int, number: int | None = None) -> dict[int, Mapping[str, Any]]:
+        """Point number -> why it was chosen, where that is told; of all points of a loop, or of one."""
+        c = tables.point.c
+        with self._db.reading() as connection:
+            query = sa.select(c.number, c.chosen).where(c.loop_id == loop_id, c.chosen.is_not(None)).order_by(c.number)
+            query = query if number is None else query.where(c.number == number)
+            return {r.number: json.loads(r.chosen) for r in connection.execute(query)}
+
     # ------------------------------------------------------------------ writing
     def add(
         self,
@@ -229,6 +247,7 @@ class Iterations:
         first_number: int,
         values: Mapping[str, Any] | None = None,
         top_ups: Mapping[int, TopUp] | None = None,
+        chosen: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         """An iteration with its points and their jobs, in one transaction; the first step's jobs are ready at once.
 
@@ -236,34 +255,33 @@ class Iterations:
         ----------
         values : parameters of the definition, which a step may be split by; those of the loop by default.
         top_ups : number of a point -> what it adds to another; the results that it takes over are there at once.
+        chosen : why each point was chosen, in their order; empty where nobody says.
 
         """
         tops = top_ups or {}
-        now = self._db.now()
-        wide = is_wide(loop.body)
+        now, wide = self._db.now(), is_wide(loop.body)
         turn = {"loop_id": loop_id, "number": number, "asked": asked, "proposed": len(points), "created": now}
         with self._db.transaction():
             self._db.insert(tables.iteration, [turn])
             self._db.count(loop_id, "iterations", 1)
             shared = {"loop_id": loop_id, "iteration": number, "created": now, **({"wide": 1} if wide else {})}
             rows = [{**shared, **_new_point(n, p), **own_columns(tops, n)} for n, p in enumerate(points, first_number)]
+            _say_why(rows, chosen)
             if not rows:
                 return
             self._db.insert(tables.point, rows)
             point_ids = [row.id for row in self._db.run(_POINT_IDS, {"loop": loop_id, "first": first_number})]
             given = loop.parameters if values is None else values
-            own = {"loop_id": loop_id, "created": now}
             seen = [{**given, **p, **(tops[n].given if n in tops else {})} for n, p in enumerate(points, first_number)]
             jobs = [
-                {**own, "point_id": point_id, **job}
+                {"loop_id": loop_id, "created": now, "point_id": point_id, **job}
                 for point_id, here in zip(point_ids, seen, strict=True)
                 for job in (wide_jobs(loop.body, here) if wide else _plain_jobs(loop))
             ]
             begun = {point_ids[n - first_number]: top for n, top in tops.items() if top.taken}
             jobs = done_already(jobs, begun, now) if begun else jobs
             if wide:
-                numbers = range(first_number, first_number + len(rows))
-                add_loops(self._db, loop_id, loop, number, dict(zip(point_ids, numbers, strict=True)))
+                add_loops(self._db, loop_id, loop, number, {i: n for n, i in enumerate(point_ids, first_number)})
             if jobs:  # without steps a person measures the points
                 self._db.insert(tables.job, jobs)
             write_taken(self._db, loop_id, begun)
@@ -278,6 +296,7 @@ class Iterations:
             "told": strict_json(decision.diagnostics),
             "kind": str(decision.verdict.kind),
             "why": decision.verdict.reason,
+            "took": strict_json(decision.took) if decision.took else None,
         }
         with self._db.transaction():
             return len(self._db.run(_DECIDE, values)) == 1

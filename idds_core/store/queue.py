@@ -116,6 +116,14 @@ class Queue:
             query = sa.select(c.number).where(c.loop_id == loop_id, c.number.is_not(None))
             return set(connection.execute(query).scalars())
 
+    def origin(self, loop_id: int, number: int) -> int | None:
+        """Number of the point that a point tries again, or None."""
+        c, tried = tables.point.c, tables.point.alias("tried")
+        query = sa.select(tried.c.number).where(c.loop_id == loop_id, c.number == number, c.retry_of == tried.c.id)
+        with self._db.reading() as connection:
+            found: int | None = connection.execute(query).scalar()
+        return found
+
     # ------------------------------------------------------------------ what people measure
     def by_hand(self, loop_id: int, number: int) -> bool:
         """Whether a point has no jobs: a person measures it."""

@@ -95,6 +95,7 @@ class Iteration:
     """A decision record as it stands; `verdict` is empty until the closed iteration has been decided on.
 
     ingested_upto, pending : in steady mode, what was known when it closed, and the numbers of the points that were not.
+    took : seconds of the learner's answer, by part ("ask", "fit"); no part of a history.
     """
 
     id: int
@@ -111,6 +112,7 @@ class Iteration:
     verdict_reason: str
     ingested_upto: int | None = None
     pending: tuple[int, ...] = ()
+    took: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ __all__ = ["KEPT", "How", "NewLoop", "NewPoint", "OldJob", "OldPoint", "Taken", 
 
 #: columns of a point that stay as they were
 KEPT = ("number", "iteration", "parameters", "digest", "observation", "failure_class", "state", "reason", "created",
-        "ended", "last_report", "ingest_no", "wide", "adds", "given")  # fmt: skip
+        "ended", "last_report", "ingest_no", "wide", "adds", "given", "chosen")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

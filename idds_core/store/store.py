@@ -34,7 +34,7 @@ from idds_core.store.workflows import Workflows
 
 __all__ = ["OwnerLock", "Store", "open_store", "upgrade_store"]
 
-HEAD = "0005"
+HEAD = "0006"
 
 
 class Store:

@@ -109,6 +109,7 @@ iteration = sa.Table(
     sa.Column("core_hours", sa.Float),
     sa.Column("created", sa.Float, nullable=False),
     sa.Column("closed", sa.Float),
+    sa.Column("took", sa.Text),  # seconds of the learner's answer by part: for people, never for a learner
     sa.UniqueConstraint("loop_id", "number"),
 )
 
@@ -133,6 +134,7 @@ point = sa.Table(
     sa.Column("ending", sa.Text),
     sa.Column("adds", sa.Text),
     sa.Column("given", sa.Text),
+    sa.Column("chosen", sa.Text),  # why the learner proposed it
     sa.UniqueConstraint("loop_id", "number"),
 )
 # `adds`: what the point adds to another. `given`: parameters of the definition that have another value there.

@@ -67,7 +67,10 @@ def _same(a: Proposal, b: Proposal) -> bool:
 
 
 def _text(proposal: Proposal) -> str:
-    return canonical_json([[dict(p) for p in proposal.points], dict(proposal.diagnostics), dict(proposal.state)])
+    chosen = [dict(c) for c in proposal.chosen]
+    return canonical_json(
+        [[dict(p) for p in proposal.points], chosen, dict(proposal.diagnostics), dict(proposal.state)]
+    )
 
 
 def _uneven(number: int) -> float:
@@ -105,8 +108,12 @@ class LearnerLaws:
         return _SPACES[request.param]
 
     def _fair(self, proposal: Proposal, history: History, n: int) -> None:
-        """At most n points, inside the space, none twice and none that exists, or a reason why there is none."""
+        """At most n points, inside the space, none twice and none that exists, or a reason why there is none.
+
+        Why points were chosen is said of all of them or of none.
+        """
         assert len(proposal.points) <= n
+        assert len(proposal.chosen) in (0, len(proposal.points))
         assert proposal.points or proposal.reason or n == 0
         for point in proposal.points:
             assert history.space.point_problem(point) == ""

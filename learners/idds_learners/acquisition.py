@@ -134,6 +134,10 @@ class _Greedy:
         share /= self._prior
         return np.asarray(self._gain(share) @ weights)
 
+    def gained(self, weights: Array) -> float:
+        """What all that was conditioned on so far takes away together."""
+        return float(self._gain(self._taken / self._prior) @ weights)
+
 
 def _draw(rng: np.random.Generator, weight: Array, n: int) -> tuple[NDArray[np.intp], Array]:
     """N indices drawn with probability 0.9 weight / sum + 0.1 / N, and 1 / (n N probability) for each."""
@@ -147,7 +151,13 @@ def _draw(rng: np.random.Generator, weight: Array, n: int) -> tuple[NDArray[np.i
 
 
 def pick(
-    fields: Sequence[Field], unit: Array, free: NDArray[np.bool_], known: Array, n: int, rng: np.random.Generator
+    fields: Sequence[Field],
+    unit: Array,
+    free: NDArray[np.bool_],
+    known: Array,
+    n: int,
+    rng: np.random.Generator,
+    scores: list[float] | None = None,
 ) -> list[int]:
     """The n pool points that together take most of the expected misclassified volume away, summed over targets.
 
@@ -159,6 +169,7 @@ def pick(
     known : (k, d) points to be conditioned on first: pending ones, and those that cannot be measured
     n : how many
     rng : draws the integration points and the candidates
+    scores : is filled with what each pick takes away when it is made, as a share of the pool
 
     Returns
     -------
@@ -174,11 +185,15 @@ def pick(
     greedy = [_Greedy(f, unit, candidates, known, at) for f in fields]
     open_ = np.ones(len(candidates), bool)
     chosen: list[int] = []
+    before = sum(g.gained(weights) for g in greedy) if scores is not None else 0.0
     while len(chosen) < n and open_.any():
         score = np.sum([g.scores(weights) for g in greedy], axis=0)
         best = int(np.argmax(np.where(open_, score, -np.inf)))
         open_[best] = False
         chosen.append(int(candidates[best]))
+        if scores is not None:
+            scores.append(float(score[best]) - before)
+            before = float(score[best])
         for g in greedy:
             g.condition(best)
     return chosen
@@ -195,11 +210,11 @@ def _candidates(rng: np.random.Generator, risk: Array, free: NDArray[np.bool_]) 
     return np.sort(index[np.argpartition(-keys, CANDIDATES)[:CANDIDATES]])
 
 
-def maximin(unit: Array, free: NDArray[np.bool_], known: Array, n: int) -> list[int]:
+def maximin(unit: Array, free: NDArray[np.bool_], known: Array, n: int, scores: list[float] | None = None) -> list[int]:
     """The n pool points farthest from everything: argmax min(min_i |x - x_i|, 2 d_face + 0.05), ties lowest index.
 
     unit : (N, d) pool; free : (N,) may be proposed; known : (k, d) all points so far. d_face is the distance to the
-    nearest face of the cube: without it all such points lie in corners.
+    nearest face of the cube: without it all such points lie in corners. scores : is filled with each one's distance.
     """
     face = 2.0 * np.min(np.minimum(unit, 1.0 - unit), axis=1) + 0.05
     nearest = distances(unit, known)
@@ -209,6 +224,8 @@ def maximin(unit: Array, free: NDArray[np.bool_], known: Array, n: int) -> list[
         best = int(np.argmax(np.where(open_, np.minimum(nearest, face), -np.inf)))
         open_[best] = False
         chosen.append(best)
+        if scores is not None:
+            scores.append(float(nearest[best]))
         nearest = np.minimum(nearest, np.sqrt(((unit - unit[best]) ** 2).sum(1)))
     return chosen
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from idds_core.history import History
 from idds_core.ports import Proposal
 from idds_core.states import PointState
+from idds_learners.reasons import DESIGN, EXPLORE, REFINE, reasons_of
 
 if TYPE_CHECKING:
     from idds_learners.design import Cloud
@@ -155,15 +156,17 @@ class LevelSet(Mapped):
         if maps is None and wanted == 0:  # the first design is out, and nothing has come back to learn from
             wanted = n
         points = fill(history.space, history.seed, taken(history), wanted)
+        kinds: list[tuple[str, float | None]] = [(DESIGN, None)] * len(points)
         if maps is not None and cloud is not None and len(points) < n:
-            points += self._greedy(history, cloud, list(fields.values()), points, n - len(points))
+            more, why = self._greedy(history, cloud, list(fields.values()), points, n - len(points))
+            points, kinds = points + more, kinds + why
         reason = "" if points or n <= 0 else "every point of the space has been proposed"
-        return Proposal(tuple(points), diagnostics, state, reason)
+        return Proposal(tuple(points), diagnostics, state, reason, reasons_of(maps, points, kinds))
 
     def _greedy(
         self, history: History, cloud: Cloud, fields: list[Any], new: Sequence[Mapping[str, Any]], n: int
-    ) -> list[dict[str, Any]]:
-        """N pool points: most by expected misclassified volume, some by distance."""
+    ) -> tuple[list[dict[str, Any]], list[tuple[str, float | None]]]:
+        """N pool points, most by expected misclassified volume, some by distance; and why each."""
         import numpy as np
 
         from idds_learners.acquisition import maximin, pick
@@ -177,11 +180,16 @@ class LevelSet(Mapped):
         silent = (PointState.OPEN, PointState.INFEASIBLE, PointState.PRUNED)
         blind = [p for p in history.points if p.state in silent]
         explore = self._exploring(len(history.points) + len(new), n)
+        gains: list[float] = []
+        gaps: list[float] = []
         chosen = pick(fields, cloud.unit, free, np.vstack([history.unit(blind), ahead]), n - explore,
-                      history.rng("acquisition"))  # fmt: skip
+                      history.rng("acquisition"), gains)  # fmt: skip
         free[chosen] = False
-        far = maximin(cloud.unit, free, np.vstack([history.unit(history.points), ahead, cloud.unit[chosen]]), explore)
-        return [dict(cloud.points[i]) for i in [*chosen, *far]]
+        far = maximin(
+            cloud.unit, free, np.vstack([history.unit(history.points), ahead, cloud.unit[chosen]]), explore, gaps
+        )
+        kinds: list[tuple[str, float | None]] = [*((REFINE, gain) for gain in gains), *((EXPLORE, gap) for gap in gaps)]
+        return [dict(cloud.points[i]) for i in [*chosen, *far]], kinds
 
     def _exploring(self, before: int, n: int) -> int:
         """How many of the next n points explore: the share, kept over batches of any size."""

@@ -16,6 +16,7 @@ from idds_core.history import History, IterationRecord, Point
 from idds_core.ports import Prediction
 from idds_core.space import Space
 from idds_core.states import PointState
+from idds_core.stopwatch import part
 from idds_learners import surrogate as gp_model
 from idds_learners.acquisition import Field, distances
 from idds_learners.design import Cloud
@@ -139,7 +140,8 @@ def learn(history: History, scales: Mapping[str, Scale]) -> Maps | None:
     before = _recorded(history.iterations)
     gps, fitted = {}, {}
     for target in scales:
-        theta, n = _theta(data, target, before.get(target))
+        with part("fit"):
+            theta, n = _theta(data, target, before.get(target))
         gps[target], fitted[target] = GP(data.X, data.y[target], data.noise[target], theta), n
     residuals = _ahead(history, scales)
     past = _past_residuals(history)
@@ -240,6 +242,9 @@ def diagnose(history: History, maps: Maps, cloud: Cloud, fields: Mapping[str, Fi
                 for name, t in zip(history.space.names, gp.theta[: history.space.dimension], strict=True)
             },
             "excluded_share": _rounded(np.mean(ndtr(z if scale.below else -z))),
+            # inside the contour as it stands, then with all of it one standard deviation to either side
+            "excluded_volume": _rounded(np.mean((z if scale.below else -z) > 0)),
+            "excluded_range": [_rounded(np.mean((z if scale.below else -z) > edge)) for edge in (1.0, -1.0)],
             "band_volume": _rounded(np.mean(f.a < 1.0)),
         }
     ends = (PointState.MEASURED, PointState.INFEASIBLE, PointState.PRUNED)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from idds_core.history import History
 from idds_core.ports import Proposal
 from idds_learners.level_set import Mapped, taken
+from idds_learners.reasons import SEQUENCE, reasons_of
 
 __all__ = ["Sobol"]
 
@@ -35,4 +36,5 @@ class Sobol(Mapped):
         maps, _, _, diagnostics = self._look(history)
         points = fill(history.space, history.seed, taken(history), n)
         reason = "" if points or n <= 0 else "every point of the space has been proposed"
-        return Proposal(tuple(points), diagnostics, maps.state if maps else {}, reason)
+        why = reasons_of(maps, points, [(SEQUENCE, None)] * len(points))
+        return Proposal(tuple(points), diagnostics, maps.state if maps else {}, reason, why)

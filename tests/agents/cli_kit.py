@@ -74,6 +74,26 @@ def measure(x: float, y: float, z: float) -> dict:
 loop = Loop("cube", space=Space(x=Real(0, 1), y=Real(0, 1), z=Real(0, 1)), body=chain(measure), first=6,
             learner=Sobol(["cls"]), until=MaxPoints(6))
 """,
+    # Four parameters, one of each kind, and a forbidden corner.
+    "wide": """
+import math
+from idds_core import Categorical, Infeasible, Integer, Log, Loop, Real, Space, chain, step
+from idds_learners import BoundaryConverged, LevelSet, MaxPoints
+
+@step
+def measure(m_x: float, g: float, n: int, decay: str) -> dict:
+    x, y = (m_x - 400) / 2400, math.log(g / 0.1) / math.log(30)
+    if x > 0.9:
+        raise Infeasible("too heavy")
+    r = math.hypot(x - 0.3, y - 0.6) + 0.03 * n - (decay == "bb") * 0.1
+    return {target: 0.5 / (1 + math.exp(-9 * (r - edge))) for target, edge in (("obs", 0.4), ("exp", 0.5))}
+
+def define():
+    space = Space(m_x=Real(400, 2800, unit="GeV"), g=Log(0.1, 3), n=Integer(1, 4), decay=Categorical(["bb", "tautau"]),
+                  constraints=["m_x > 300 * n"])
+    return Loop("wide", space=space, body=chain(measure), learner=LevelSet(["obs", "exp"], level=0.05), first=12,
+                batch=8, until=BoundaryConverged(0.0001) | MaxPoints(36))
+""",
     "broken": """
 from idds_core import Loop, Real, Space, chain, step
 from idds_learners import MaxPoints, Sobol

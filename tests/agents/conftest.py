@@ -40,6 +40,16 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The work folder of a loop in four parameters of all kinds; only ever read."""
+    made = Runs(tmp_path_factory.mktemp("wide"))
+    done = made.run("wide").wait()
+    made.close()
+    assert done.code == 2, done.err
+    return made.folder / "wide-run"
+
+
+@pytest.fixture(scope="session")
 def large_page(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of a loop with 300 points in 40 iterations."""
     from idds_agents.report.page import write_report

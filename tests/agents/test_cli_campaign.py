@@ -148,6 +148,12 @@ def test_points_are_added_imported_and_tried_again(cli: Cli, scan: Scan, tmp_pat
     assert len(cli("ls", "toy~2/toy/it/0", "--json").json) == 2
     assert cli("show", "toy~2/toy/it/0").code == 0
     assert cli("verify").code == 0
+    chosen = [cli("why", f"toy~2/toy/p/{n}", "--json").json["chosen"] for n in range(1, 12 + failed)]
+    assert [c["why"] for c in chosen] == [*["sequence"] * 8, "imported", "imported", "added", *["retry"] * failed]
+    first = cli("ls", "toy/it/1", "--json").json + cli("ls", "toy/it/2", "--json").json
+    numbers = [int(p["path"].rpartition("/")[2]) for p in first if p["state"] == "FAILED"]
+    assert [c["retry_of"] for c in chosen[-failed:]] == numbers
+    assert chosen[-1]["text"].startswith(f"a person let it be tried again: it repeats point {numbers[-1]}, retried by ")
 
 
 def test_an_added_point_reaches_an_engine_at_work(cli: Cli, runs: Runs, tmp_path: Path) -> None:

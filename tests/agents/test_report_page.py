@@ -73,9 +73,9 @@ def test_there_is_a_frame_for_each_iteration_and_every_point(both: tuple[Store, 
 def test_a_page_says_how_it_went(both: tuple[Store, LoopView]) -> None:
     store, view = both
     text = make_report(view, store).text
-    for words in ("EXHAUSTED", "26 of 26 points", "goal 0.005 %", "Leave-one-out error", "length scales", "ValueError",
-                  "E-JOB-RAISED", "level_set(targets=", "boundary_converged(tol=0.0001", view.history.digest,
-                  "26 of 26</span>"):  # fmt: skip
+    for words in ("EXHAUSTED", "26 of 26 points", "goal 0.005 %", "Leave-one-out error", "Which parameters matter",
+                  "ValueError", "E-JOB-RAISED", "level_set(targets=", "boundary_converged(tol=0.0001",
+                  view.history.digest, "26 of 26</span>"):  # fmt: skip
         assert words in text, words
 
 
@@ -197,13 +197,21 @@ def test_one_dimension_is_a_curve_with_its_band_and_level(others: Path) -> None:
 
 
 def test_a_loop_without_a_map_has_a_page(others: Path) -> None:
-    for name, says in (("cube-run", "Each panel is a cut"), ("broken-run", "There is no map yet")):
-        store, view = opened(others / name)
-        page = make_report(view, store)
-        store.close()
-        assert page.iterations == []
-        assert says in page.text
-        assert 'id="slider"' not in page.text
+    store, view = opened(others / "broken-run")
+    page = make_report(view, store)
+    store.close()
+    assert page.iterations == []
+    assert "There is no map yet" in page.text
+    assert 'id="slider"' not in page.text
+
+
+def test_a_loop_in_three_dimensions_is_cut_by_iteration(others: Path) -> None:
+    store, view = opened(others / "cube-run")
+    page = make_report(view, store)
+    store.close()
+    assert page.iterations == [1]
+    assert "Each panel is a cut through point " in page.text
+    assert 'id="slider"' in page.text
 
 
 def test_every_run_leaves_a_report(others: Path, finished: Path) -> None:

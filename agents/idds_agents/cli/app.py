@@ -166,17 +166,35 @@ def cancel(path: _Loop = None, workdir: _Workdir = None, as_json: _Json = False)
 @app.command(epilog="Example: idds-core plot monohbb -o contour.pdf --target obs --iteration 5")
 def plot(
     path: _Loop = None,
-    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="png, svg or pdf.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="FILE", help="png, svg or pdf; json or csv: the numbers.")
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            "--kind",
+            metavar="KIND",
+            help="contour, slices, profile, pairs, parallel, importance, convergence. Default: contour, or slices.",
+        ),
+    ] = None,
+    cuts: Annotated[
+        list[str] | None, typer.Option("--slice", metavar="NAME=VALUE", help="Cut there; may be given often.")
+    ] = None,
     target: Annotated[str | None, typer.Option("--target", help="Only this one.")] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="FILE", help="The numbers behind the figure: json or csv.")
+    ] = None,
+    style: Annotated[str | None, typer.Option("--style", metavar="atlas|cms", help="Of an experiment.")] = None,
     iteration: Annotated[int | None, typer.Option("--iteration", metavar="K", help="As it was after this one.")] = None,
     movie: Annotated[Path | None, typer.Option("--movie", metavar="FILE", help="gif, or mp4 with ffmpeg.")] = None,
     workdir: _Workdir = None,
     as_json: _Json = False,
 ) -> int:
-    """Draw the contour of a loop in two dimensions, the curve in one. Default file: <workflow>.png."""
-    from idds_agents.cli import products as verb
+    """Draw a loop: contour, slices through many parameters, profiles, convergence... Default file: <workflow>.png."""
+    from idds_agents.cli import plot as verb
 
-    return verb.plot(path, workdir, out=out, target=target, as_json=as_json, iteration=iteration, movie=movie)
+    asked = verb.Options(out, target, iteration, movie, kind, cuts or (), data, style)
+    return verb.plot(path, workdir, asked, as_json=as_json)
 
 
 @app.command(epilog="Example: idds-core report monohbb -o report.html")

@@ -32,7 +32,7 @@ def compare(
     first: str, second: str, workdir: Path | None, *, target: str | None, out: Path | None, as_json: bool
 ) -> int:
     """Say how two loops differ; draw it, too."""
-    from idds_agents.report.plot import FORMATS, save
+    from idds_agents.report.style import FORMATS, save
 
     if out is not None and out.suffix.lower() not in FORMATS:  # told before the work is done
         raise InputError.of("E-PLOT-004", f"{out} is no plot", f"its ending is {out.suffix or 'missing'}", "",

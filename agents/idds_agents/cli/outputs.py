@@ -13,6 +13,7 @@ from idds_agents.cli.shapes import (
     ADDS,
     ANY,
     ATTEMPT,
+    CHOSEN,
     FLAG,
     INTEGER,
     INVARIANTS,
@@ -66,6 +67,7 @@ _WHY = record(
     state=TEXT,
     wish=TEXT,
     engine=maybe(by_name(ANY)),
+    chosen=maybe(CHOSEN),
     because=listed(TEXT),
     reasons=listed(record(reason=TEXT, what=TEXT, fix=TEXT)),
     routing=listed(record(step=TEXT, providers=ROUTES)),
@@ -149,7 +151,14 @@ OUTPUTS: dict[str, Schema] = {
     "hold": _WISH,
     "resume": _WISH,
     "cancel": _WISH,
-    "plot": record({"frames": INTEGER, "movie": TEXT}, path=TEXT, iteration=_BOUND, file=TEXT, evaluations=INTEGER),
+    "plot": record(
+        {"frames": INTEGER, "movie": TEXT, "data": TEXT},
+        path=TEXT,
+        iteration=_BOUND,
+        kind=TEXT,
+        file=TEXT,
+        evaluations=INTEGER,
+    ),
     "report": record(
         path=TEXT, file=TEXT, bytes=INTEGER, evaluations=INTEGER, iterations=listed(INTEGER), warnings=listed(TEXT)
     ),

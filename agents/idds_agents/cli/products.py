@@ -1,4 +1,4 @@
-"""``plot``, ``predict``, ``export``: what is taken away from a loop."""
+"""``predict``, ``export``: what is taken away from a loop."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from idds_agents.report.exports import Request
     from idds_core.ports import Surrogate
 
-__all__ = ["export", "plot", "predict"]
+__all__ = ["as_input", "export", "loop_view", "predict", "value_reader"]
 
 _CHUNK = 4096
 #: what was asked of the wrong kind of loop, or of the wrong place
@@ -29,55 +29,14 @@ _ASKED = ("E-CONTOUR-001", "E-CONTOUR-002", "E-EXPORT-003", "E-EXPORT-005", "E-E
 
 
 @contextmanager
-def _loop(path: str | None, workdir: Path | None) -> Iterator[LoopView]:
+def loop_view(path: str | None, workdir: Path | None) -> Iterator[LoopView]:
+    """The loop at a path, its store open."""
     with looking(workdir, path) as (workspace, store):
         target = resolve_loop(store, path)
         yield view_loop(store, workspace.folder, target.loop.id)
 
 
-def plot(
-    path: str | None,
-    workdir: Path | None,
-    *,
-    out: Path | None,
-    target: str | None,
-    as_json: bool,
-    iteration: int | None = None,
-    movie: Path | None = None,
-) -> int:
-    """Write the plot of a loop, as it stands or as it was; or the movie of its iterations, or both."""
-    from idds_agents.report import movie as movies
-    from idds_agents.report.plot import FORMATS, draw, save
-    from idds_agents.report.reading import view_at
-
-    for given, formats in ((out, FORMATS), (movie, movies.FORMATS)):  # told before the work is done
-        if given is not None and given.suffix.lower() not in formats:
-            raise InputError.of("E-PLOT-004", f"{given} is no {'plot' if given is out else 'movie'}",
-                                f"its ending is {given.suffix or 'missing'}", "",
-                                f"Use one of {', '.join(formats)}.")  # fmt: skip
-    with _loop(path, workdir) as view:
-        told: dict[str, Any] = {"path": view.path, "iteration": iteration}
-        try:
-            seen = view if iteration is None else view_at(view, iteration)
-            if movie is not None:
-                told["frames"] = movies.write_movie(seen, movie, target)
-                told["movie"] = str(movie.resolve())
-            file = out if movie is not None else out or Path(f"{view.workflow.path}.png")
-            if file is not None:
-                save(draw(seen, target), file)
-        except IddsError as error:
-            raise _as_input(error, "E-CONTOUR-001", "E-CONTOUR-002", "E-PLOT-003", "E-REPORT-003") from error
-        told |= {"file": str((file or movie or Path()).resolve()), "evaluations": seen.evaluations}
-    if as_json:
-        print_json(told)
-    else:
-        for written in (file, movie):
-            if written is not None:
-                say(f"{written}")
-    return FINE
-
-
-def _as_input(error: IddsError, *codes: str) -> IddsError:
+def as_input(error: IddsError, *codes: str) -> IddsError:
     """What was asked of the wrong kind of loop is the asker's mistake."""
     return InputError(*error.problems) if error.code in codes else error
 
@@ -98,18 +57,18 @@ def export(
     try:
         asked = request(kind, what, out, grid)
     except IddsError as error:
-        raise _as_input(error, error.code) from error
+        raise as_input(error, error.code) from error
     text = out is None and asked.kind in TEXTS
     if as_json and (text or (kind is None and out is not None and not out.suffix and asked.kind == "csv")):
         asked = Request("json", asked.what, grid)
-    with _loop(path, workdir) as view:
+    with loop_view(path, workdir) as view:
         try:
             if text:
                 sys.stdout.write(export_text(view, asked))
                 return FINE
             files = export_to(view, asked, out)
         except IddsError as error:
-            raise _as_input(error, *_ASKED) from error
+            raise as_input(error, *_ASKED) from error
     if as_json:
         where = [str(file.resolve()) for file in files]
         print_json({"protocol": 1, "path": view.path, "format": asked.kind, "what": _what(asked), "files": where})
@@ -131,7 +90,7 @@ def predict(path: str | None, workdir: Path | None, *, points: Path, as_json: bo
     """Print the points of a CSV file with the prediction of every target beside them."""
     from idds_agents.report.surface import need_surrogate
 
-    with _loop(path, workdir) as view:
+    with loop_view(path, workdir) as view:
         space = view.plan.loop.space
         head, lines = _table(points)
         given = _points(space, head, lines, points)
@@ -201,7 +160,7 @@ def _points(space: Space, head: list[str], lines: _Lines, file: Path) -> list[di
                    f"The parameters are {', '.join(space.names)}.")  # fmt: skip
     columns = {}
     for name, parameter in space.parameters.items():
-        read, at = _reader(parameter), head.index(name)
+        read, at = value_reader(parameter), head.index(name)
         values = []
         for number, row in lines:
             try:
@@ -212,7 +171,8 @@ def _points(space: Space, head: list[str], lines: _Lines, file: Path) -> list[di
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def _reader(parameter: Parameter) -> Callable[[str], Any]:
+def value_reader(parameter: Parameter) -> Callable[[str], Any]:
+    """What reads a value of a parameter from text; it raises ValueError with the reason."""
     if isinstance(parameter, Categorical):
         return lambda text: _choice(text, parameter)
     positive, whole = isinstance(parameter, Log), isinstance(parameter, Integer)

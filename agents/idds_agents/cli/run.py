@@ -256,8 +256,8 @@ def _leave_products(view: LoopView, folder: Path, *, again: bool) -> None:
     """The contour of a two-dimensional loop as files; without a map there are none."""
     if view.plan.loop.space.dimension != 2 or (again and (folder / "contour.svg").exists()):
         return
+    from idds_agents.report.cuts import ordered
     from idds_agents.report.export import write_products
-    from idds_agents.report.frames import ordered
     from idds_agents.report.surface import surface_of
 
     if len(ordered(view.plan.loop.space)) != 2:

@@ -11,6 +11,7 @@ __all__ = [
     "ADDS",
     "ANY",
     "ATTEMPT",
+    "CHOSEN",
     "FLAG",
     "INTEGER",
     "INVARIANTS",
@@ -106,12 +107,30 @@ JOB = record(
     attempts=listed(ATTEMPT),
 )
 
+#: why a point was chosen; what a learner of one's own tells may have other members, too
+CHOSEN: Schema = {
+    **record(
+        {
+            "rank": INTEGER,
+            "of": INTEGER,
+            "score": NUMBER,
+            "expected": by_name(by_name(NUMBER)),
+            "retry_of": INTEGER,
+            "reason": TEXT,
+        },
+        why=maybe(TEXT),
+        text=TEXT,
+    ),
+    "additionalProperties": True,
+}
+
 POINT = record(
     path=TEXT,
     number=INTEGER,
     iteration=INTEGER,
     state=TEXT,
     parameters=PARAMETERS,
+    chosen=CHOSEN,
     observation=maybe(OBSERVATION),
     failure_class=maybe(TEXT),
     last_report=maybe(record(step=INTEGER, value=NUMBER)),
@@ -131,6 +150,7 @@ _DECISION: dict[str, Schema] = {
     "reason": maybe(TEXT),
     "elapsed_s": maybe(NUMBER),
     "core_hours": maybe(NUMBER),
+    "took": by_name(NUMBER),
     "diagnostics": by_name(ANY),
 }
 ITERATION = either(
@@ -156,6 +176,7 @@ LOOP = record(
     sealed=listed(TEXT),
     core_hours=NUMBER,
     elapsed_s=NUMBER,
+    excluded=by_name(record(share=NUMBER, range=maybe(listed(NUMBER)))),
     workdir=TEXT,
     verdicts=listed(record(_STEADY, **_DECISION)),
     loops=listed(record(path=TEXT, state=TEXT, reason=TEXT)),

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from idds_agents.cli.diagnosis import diagnosis
 from idds_agents.cli.lines import figures
 from idds_agents.cli.text import columns, counts, duration, number, percent, print_json, say
 from idds_agents.cli.where import Target, looking, resolve
+from idds_agents.report.choice import choice, choice_document
 from idds_agents.report.document import (
     attempt_document,
     iteration_document,
@@ -57,7 +59,16 @@ def _iteration(view: LoopView, number_: int) -> dict[str, Any]:
     return {
         "path": f"{view.path}/it/{number_}",
         **(iteration_document(record) if record else {"iteration": number_}),
-        "points": [point_document(view.path, p, (), view.history.replaced.get(p.number)) for p in points],
+        "points": [
+            point_document(
+                view.path,
+                p,
+                (),
+                view.history.replaced.get(p.number),
+                chosen=choice_document(view.chosen.get(p.number, {}), p.iteration),
+            )
+            for p in points
+        ],
     }
 
 
@@ -68,7 +79,8 @@ def _below_point(store: Store, target: Target, folder: Path) -> dict[str, Any]:
     if target.step is None:
         history = view_loop(store, folder, target.loop.id).history
         point = next(p for p in history.points if p.number == target.point)
-        return point_document(target.loop_path, point, documents, history.replaced.get(point.number))
+        chosen = choice(store, target.loop.id, point.number, point.iteration)
+        return point_document(target.loop_path, point, documents, history.replaced.get(point.number), chosen=chosen)
     if target.attempt is not None:
         attempt = target.attempts(store, jobs)[0]
         return attempt_document(attempt, folder, next(iter(store.reports.progress(attempts=[attempt.id])), None))
@@ -82,13 +94,18 @@ def _lines(document: dict[str, Any]) -> list[str]:
     """A document for people: facts, then tables of what is below."""
     lines = [f"{document.get('path', '')}  {document.get('state', document.get('verdict', ''))}".rstrip()]
     shown = {"path", "state", "workdir", "verdicts", "failed_attempts", "jobs", "attempts", "diagnostics", "loops",
-             "reports"}  # fmt: skip
+             "reports", "took", "excluded", "chosen"}  # fmt: skip
     for name, value in document.items():
         if name in shown or value in (None, "", {}, []) or (name == "points" and isinstance(value, list)):
             continue
         lines.append(f"  {name.replace('_', ' '):<16} {_fact(name, value)}")
+    if document.get("chosen"):
+        lines.append(f"  {'chosen':<16} {document['chosen']['text']}")
     if document.get("diagnostics"):
         lines.append(f"  {'map':<16} {figures(document['diagnostics'])}")
+    decided = [v for v in document.get("verdicts") or [document] if v.get("diagnostics")]
+    if decided:
+        lines += ["", *diagnosis(decided[-1]["diagnostics"], decided[-1].get("took", {}))]
     lines += _tables(document)
     return lines
 
@@ -117,9 +134,12 @@ def _tables(document: dict[str, Any]) -> list[str]:
         rows = [[inside["path"], inside["state"], inside["reason"]] for inside in document["loops"]]
         lines += ["", *columns(rows, ["loop inside", "state", "reason"])]
     if isinstance(document.get("points"), list):
-        head = ["point", "state", "parameters", "observation", "top-up"]
-        rows = [[p["path"], p["state"], _fact("", p["parameters"]), _seen(p), said_of(p["adds"], p["replaced_by"])]
-                for p in document["points"]]  # fmt: skip
+        head = ["point", "state", "chosen", "parameters", "observation", "top-up"]
+        rows = [
+            [p["path"], p["state"], p["chosen"]["why"] or "", _fact("", p["parameters"]), _seen(p),
+             said_of(p["adds"], p["replaced_by"])]
+            for p in document["points"]
+        ]  # fmt: skip
         if not any(row[-1] for row in rows):
             head, rows = head[:-1], [row[:-1] for row in rows]
         lines += ["", *columns(rows, head)]

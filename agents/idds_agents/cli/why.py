@@ -10,6 +10,7 @@ from idds_agents.catalog import Catalog, LoopPlan
 from idds_agents.cli.reasons import capabilities, reasons
 from idds_agents.cli.text import clean, duration, percent, print_json, say
 from idds_agents.cli.where import Target, looking, resolve
+from idds_agents.report.choice import choice
 from idds_agents.report.document import attempt_document, job_path
 from idds_agents.workspace import Workspace
 from idds_core.routing import route
@@ -29,7 +30,7 @@ def why(path: str | None, workdir: Path | None, *, as_json: bool) -> int:
         print_json(document)
         return 0
     say(f"{document['path']}  {document['state']}  (wish: {document['wish']})")
-    for line in document["because"]:
+    for line in [*([document["chosen"]["text"]] if document["chosen"] else []), *document["because"]]:
         say(f"  {line}")
     for step in document["routing"]:
         for found in step["providers"]:
@@ -56,11 +57,20 @@ def _explained(workspace: Workspace, store: Store, target: Target) -> dict[str, 
         "state": str(target.loop.state),
         "wish": str(target.loop.wish),
         "engine": facts,
+        "chosen": _chosen(store, target),
         "because": [clean(str(reason)) for reason in found],
         "reasons": [{name: clean(text) for name, text in asdict(reason).items()} for reason in found],
         "routing": [_routing(workspace, plan, name, facts) for name in steps],
         "jobs": [_job(workspace, store, plan, job, alive=alive) for job in shown[:_MOST]],
     }
+
+
+def _chosen(store: Store, target: Target) -> dict[str, Any] | None:
+    """Why a point is where it is, when one is asked for: not of a workflow's own steps, nor of a single job."""
+    if target.point is None or target.step is not None or not target.loop.name:
+        return None
+    points = store.iterations.points(target.loop.id, target.point - 1)
+    return choice(store, target.loop.id, target.point, points[0].iteration)
 
 
 def _path(target: Target) -> str:

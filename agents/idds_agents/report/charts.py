@@ -21,6 +21,7 @@ _KNOWN: Mapping[str, tuple[str, float, str, bool, float | None]] = {
     "loo_rmse": ("Leave-one-out error, in units of the spread", 1.0, "", False, None),
     "loo_z2": ("Leave-one-out z²: 1 is as large as expected", 1.0, "", True, 1.0),
     "excluded_share": ("Share of the space that is excluded", 100.0, "%", False, None),
+    "unexplored_volume": ("Largest ball without a point, as a share of the space", 100.0, "%", False, None),
 }
 _MOST = 8
 _DECADES = 12.0
@@ -54,7 +55,15 @@ def charts(view: LoopView, gauges: Sequence[Gauge]) -> list[dict[str, Any]]:
         limit = factor * goals[name] if name in goals else beside
         words = "goal" if name in goals else "expected"
         found.append(_chart(title, unit, lines, limit, words, log=log))
-    return found
+    took = _took(view)
+    words = " and ".join(f"{part} ({mark})" for (part, _), mark in zip(took, ("line", "dashes", "dots"), strict=False))
+    return [*found, _chart(f"What the learner took: {words}", "s", took, None, "", log=True)] if took else found
+
+
+def _took(view: LoopView) -> list[tuple[str, list[tuple[int, float]]]]:
+    """Seconds of the answers by part."""
+    parts = dict.fromkeys(part for i in view.iterations for part in i.took)
+    return [(part, [(i.number, i.took[part]) for i in view.iterations if part in i.took]) for part in parts]
 
 
 def _series(records: Sequence[tuple[int, Mapping[str, Any]]], name: str) -> list[tuple[str, list[tuple[int, float]]]]:
@@ -105,11 +114,10 @@ def _chart(
                 ],
             }
         )
-    ticks = [(x, text) for x, text in box.x.ticks(8) if float(text).is_integer()]
     return {
         "title": f"{title}{f' [{unit}]' if unit else ''}",
         "frame": box,
-        "x_ticks": ticks,
+        "x_ticks": box.x.ticks(8, whole=True),
         "y_ticks": box.y.ticks(5),
         "lines": drawn,
         "limit": None if limit is None else round(float(box.y(limit)), 1),

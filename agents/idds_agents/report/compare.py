@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from idds_agents.report.frames import ordered
+from idds_agents.report.cuts import ordered
 from idds_agents.report.reading import LoopView
 from idds_agents.report.surface import Surface, regions, surface_of
 from idds_core.errors import IddsError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from idds_agents.report.compare import Comparison
-from idds_agents.report.plot import COLOURS, FORBIDDEN, STYLE
+from idds_agents.report.style import COLOURS, FORBIDDEN, grid_of, legend_below, look
 from idds_agents.report.surface import forbidden
 
 if TYPE_CHECKING:
@@ -20,20 +20,12 @@ _MOST_NAME = 60
 
 def draw_comparison(comparison: Comparison) -> Figure:
     """A panel for each target."""
-    import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(STYLE):
+    with look():
         n = len(comparison.targets)
-        figure = Figure(figsize=(6.6 * n, 6.2), layout="constrained")
-        FigureCanvasAgg(figure)
-        panels = figure.subplots(1, n, squeeze=False)[0]
+        figure, (panels,) = grid_of(1, n, 6.6, 6.2)
         for axes, target in zip(panels, comparison.targets, strict=True):
             _panel(axes, comparison, target)
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=1 if n == 1 else 2, frameon=False,
-                      fontsize=9.5, handlelength=2.6)  # fmt: skip
+        legend_below(figure, panels[:1], most=1 if n == 1 else 2)
     return figure
 
 

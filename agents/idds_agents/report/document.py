@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,16 @@ from idds_core.history import Point
 from idds_core.states import AttemptState
 from idds_core.store import Attempt, Iteration, Job, LoopRecord, Progress, Store
 
-__all__ = ["attempt_document", "failures", "job_document", "job_path", "loop_document", "point_document", "point_path"]
+__all__ = [
+    "attempt_document",
+    "excluded",
+    "failures",
+    "job_document",
+    "job_path",
+    "loop_document",
+    "point_document",
+    "point_path",
+]
 
 
 def loop_document(view: LoopView, store: Store) -> dict[str, Any]:
@@ -38,10 +47,25 @@ def loop_document(view: LoopView, store: Store) -> dict[str, Any]:
         "sealed": [] if view.record.unblinded is not None else list(view.plan.loop.blind),
         "core_hours": view.core_hours,
         "elapsed_s": view.elapsed_s,
+        "excluded": excluded(view),
         "workdir": str(workdir),
         "verdicts": [iteration_document(i) for i in view.iterations],
         "loops": [inside_document(view, loop) for loop in _inside(view, store)],
         "failed_attempts": [attempt_document(a, workdir) for a in failed],
+    }
+
+
+def excluded(view: LoopView) -> dict[str, dict[str, Any]]:
+    """Target -> share of the allowed space that is excluded, in any dimension, as the learner's newest answer says.
+
+    `range` is the same with the contour one standard deviation to the one side, and to the other.
+    """
+    newest: Mapping[str, Any] = next((i.diagnostics for i in reversed(view.iterations) if i.diagnostics), {})
+    told = newest.get("targets")
+    return {
+        str(target): {"share": found["excluded_volume"], "range": found.get("excluded_range")}
+        for target, found in (told.items() if isinstance(told, Mapping) else ())
+        if isinstance(found, Mapping) and "excluded_volume" in found
     }
 
 
@@ -76,6 +100,7 @@ def iteration_document(iteration: Iteration) -> dict[str, Any]:
         "reason": iteration.verdict_reason,
         "elapsed_s": iteration.elapsed_s,
         "core_hours": iteration.core_hours,
+        "took": dict(iteration.took),
         "diagnostics": dict(iteration.diagnostics),
         **({} if iteration.ingested_upto is None else known),
     }
@@ -92,15 +117,23 @@ def job_path(loop: str, job: Job) -> str:
 
 
 def point_document(
-    loop: str, point: Point, jobs: Sequence[dict[str, Any]], replaced_by: int | None = None
+    loop: str,
+    point: Point,
+    jobs: Sequence[dict[str, Any]],
+    replaced_by: int | None = None,
+    *,
+    chosen: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """A point: parameters, what was measured, what it adds to another or which one counts in its place, its jobs."""
+    """A point: parameters, why it was chosen, what was measured, what it adds to another or which
+    one counts in its place, its jobs.
+    """
     return {
         "path": point_path(loop, point.iteration, point.number),
         "number": point.number,
         "iteration": point.iteration,
         "state": str(point.state),
         "parameters": dict(point.parameters),
+        "chosen": dict(chosen),
         "observation": point.observation.to_json() if point.observation else None,
         "failure_class": point.failure_class,
         "last_report": dict(zip(("step", "value"), point.last_report, strict=True)) if point.last_report else None,

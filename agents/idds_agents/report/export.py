@@ -74,7 +74,8 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 def write_products(view: LoopView, surface: Surface, folder: Path) -> list[Path]:
     """``contour.csv``, ``.json``, ``.png`` and ``.svg`` of a two-dimensional loop; returns what was written."""
-    from idds_agents.report.plot import draw_surface, save
+    from idds_agents.report.plot import draw_surface
+    from idds_agents.report.style import save
 
     texts = {"contour.csv": contour_csv(surface), "contour.json": contour_json(view, surface)}
     for name, text in texts.items():

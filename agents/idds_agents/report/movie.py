@@ -5,13 +5,18 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from idds_agents.report.cuts import slices, slices_again
 from idds_agents.report.export import write_whole
-from idds_agents.report.plot import draw
+from idds_agents.report.figures import MOST_SLICES, Wanted, kind_of
+from idds_agents.report.plot import CURVE_NODES, check_target, draw_surface
+from idds_agents.report.plot_slices import draw_slices
 from idds_agents.report.reading import LoopView, decided_iterations, view_at
+from idds_agents.report.style import look
+from idds_agents.report.surface import need_surrogate, surface_of
 from idds_core.errors import IddsError
 
 if TYPE_CHECKING:
@@ -22,25 +27,28 @@ __all__ = ["FORMATS", "write_movie"]
 
 FORMATS = (".gif", ".mp4")
 _DPI = 100
-_NODES = 121
+_NODES, _SLICE_NODES = 121, 61
 _FRAME_MS, _LAST_MS = 500, 2500
 _COLOURS = 128
 _FFMPEG_S = 300
 
 
-def write_movie(view: LoopView, file: Path, target: str | None = None) -> int:
-    """Write the movie; the end of the name tells the format. Returns the number of frames.
+def write_movie(view: LoopView, file: Path, wanted: Wanted | None = None) -> int:
+    """Write the movie of the contour or of slices; the end of the name tells the format. Returns the number of frames.
+
+    All frames cut at the same places, those of the last one.
 
     Raises
     ------
     IddsError
-        When there is no map in any iteration, no ffmpeg for an mp4, or the place cannot be written.
+        When there is no map in any iteration, no ffmpeg for an mp4, another kind is wanted, or the place cannot be
+        written.
 
     """
     if file.suffix.lower() == ".mp4" and shutil.which("ffmpeg") is None:
         raise IddsError.of("E-PLOT-005", f"{file.name} cannot be made", "an mp4 needs ffmpeg, which is not here",
                            str(file), "Install ffmpeg, or give a name that ends in .gif.")  # fmt: skip
-    images = _images(view, target)
+    images = _images(view, wanted or Wanted())
     try:
         write_whole(file, lambda partial: _WRITERS[file.suffix.lower()](images, partial))
     except OSError as error:
@@ -49,18 +57,39 @@ def write_movie(view: LoopView, file: Path, target: str | None = None) -> int:
     return len(images)
 
 
-def _images(view: LoopView, target: str | None) -> list[Image]:
+def _drawing(last: LoopView, wanted: Wanted) -> Callable[[LoopView], Figure]:
+    """What draws a view like the last one."""
+    kind = kind_of(last, wanted)
+    if kind == "contour":
+        space = last.plan.loop.space
+        nodes = _NODES if space.dimension == 2 else CURVE_NODES
+
+        def draw(view: LoopView) -> Figure:
+            return draw_surface(view, surface_of(space, need_surrogate(view), nodes), wanted.target, wanted.style)
+
+        return draw
+    if kind != "slices":
+        raise IddsError.of("E-PLOT-007", f"there is no movie of the plot {kind}", "it has no map", last.path,
+                           "Use --kind contour or slices.")  # fmt: skip
+    found = slices(last, _SLICE_NODES, MOST_SLICES, wanted.fixed)
+    return lambda view: draw_slices(view, slices_again(view, found, _SLICE_NODES), wanted.target, wanted.style)
+
+
+def _images(view: LoopView, wanted: Wanted) -> list[Image]:
+    check_target(view, wanted.target)
     seen = [v for v in (view_at(view, number) for number in decided_iterations(view)) if v.surrogate is not None]
     if not seen:
         raise IddsError.of("E-REPORT-002", f"{view.path} has no map", "no closed iteration has one", view.path,
                            "Wait for more points, or use a learner that has a map.")  # fmt: skip
-    model = draw(seen[-1], target, _NODES)
-    last = _image(model)  # drawn first: only then its axes are where they belong
-    images = []
-    for earlier in seen[:-1]:
-        figure = draw(earlier, target, _NODES)
-        _align(figure, model)
-        images.append(_image(figure))
+    draw = _drawing(seen[-1], wanted)
+    with look(wanted.style):  # letters are looked for when they are drawn
+        model = draw(seen[-1])
+        last = _image(model)  # drawn first: only then its axes are where they belong
+        images = []
+        for earlier in seen[:-1]:
+            figure = draw(earlier)
+            _align(figure, model)
+            images.append(_image(figure))
     return [*images, last]
 
 

@@ -13,9 +13,11 @@ from typing import Any
 
 from idds_agents.cli.text import clean, duration
 from idds_agents.report import facts
-from idds_agents.report.charts import charts, title_of
+from idds_agents.report.charts import charts, finite, title_of
+from idds_agents.report.cuts import ordered, slices
+from idds_agents.report.document import excluded
 from idds_agents.report.export import write_whole
-from idds_agents.report.frames import Frame, frames, ordered, slices
+from idds_agents.report.frames import Frame, frames, sliced
 from idds_agents.report.pictures import curve_figures, frame_notes, map_figure, slice_figures
 from idds_agents.report.reading import LoopView
 from idds_agents.topups import said_of
@@ -27,7 +29,8 @@ from idds_core.store import Store
 
 __all__ = ["Report", "make_report", "write_report"]
 
-_NODES, _SLICE_NODES, _CURVE_NODES = 81, 61, 301
+_NODES, _SLICE_NODES, _CURVE_NODES = 81, 49, 301
+_MOST_SLICES, _MOST_SLICE_FRAMES, _SLICED_POINTS = 6, 16, 3000
 _MOST_POINTS = 1000
 _LEAST = 1e-3
 _MOODS: Mapping[LoopState, str] = {
@@ -39,7 +42,7 @@ _MOODS: Mapping[LoopState, str] = {
     LoopState.STALLED: "warn",
 }
 _HEALTH = (("loo_rmse", "leave-one-out error"), ("loo_z2", "z²"), ("kappa", "kappa"), ("emv", "emv"),
-    ("band_volume", "band"), ("excluded_share", "excluded"))  # fmt: skip
+    ("band_volume", "band"))  # fmt: skip
 _ASKED = frozenset({"name", "space", "body", "learner", "until", "targets"})
 
 
@@ -118,7 +121,8 @@ def _figure(value: Any) -> str:
 # ---------------------------------------------------------------------- maps
 def _maps(view: LoopView) -> dict[str, Any]:
     """The map by iteration, curves, cuts, or a line that says why there is none."""
-    found: dict[str, Any] = {"map": None, "curves": [], "curve_targets": [], "slices": [], "slider": None}
+    found: dict[str, Any] = {"map": None, "curves": [], "curve_targets": [], "slices": [], "slider": None,
+                             "through": "", "left_out": 0}  # fmt: skip
     space, count = view.plan.loop.space, Counter(p.state for p in view.history.points)
     found |= {
         "dimension": space.dimension,
@@ -137,22 +141,39 @@ def _maps(view: LoopView) -> dict[str, Any]:
     if not names:
         return found | {"no_map": "All parameters are choices: there is no axis to draw a map on."}
     if space.dimension > 2 or len(names) < space.dimension:
-        cut = slice_figures(view, slices(view, _SLICE_NODES))
-        reason = "Only one parameter has an order: look at the table of points, or use 'predict'."
-        return found | {"slices": cut, "no_map": reason}
+        return found | _cut(view)
     seen = _trimmed(list(frames(view, _NODES if space.dimension == 2 else _CURVE_NODES)))
     if not seen:
         return found
-    found["slider"] = {"numbers": [f.number for f in seen], "notes": frame_notes(seen)}
+    found["slider"] = _slider(seen)
     if space.dimension == 2:
         return found | {"map": map_figure(view, seen)}
     panels = curve_figures(view, seen)
     return found | {"curves": panels, "curve_targets": [p["targets"][0] for p in panels]}
 
 
+def _cut(view: LoopView) -> dict[str, Any]:
+    """The map of more than two parameters: slices, by iteration."""
+    last = slices(view, _SLICE_NODES, _MOST_SLICES)
+    most = min(_MOST_SLICE_FRAMES, max(2, _SLICED_POINTS // max(view.evaluations, 1)))  # a map of many points is slow
+    seen = _trimmed(list(sliced(view, last, _SLICE_NODES, most)))
+    drawn = slice_figures(view, last, seen)
+    return {
+        "slices": drawn,
+        "slider": _slider(seen) if drawn and seen else None,
+        "through": last.centre.text,
+        "left_out": last.left_out,
+        "no_map": "Only one parameter has an order: 'idds-core plot --kind slices' draws the curves.",
+    }
+
+
+def _slider(seen: Sequence[Frame]) -> dict[str, Any]:
+    return {"numbers": [f.number for f in seen], "notes": frame_notes(seen)}
+
+
 def _trimmed(seen: list[Frame]) -> list[Frame]:
     """Without any map at all there is nothing for a slider to move."""
-    return seen if any(f.surface is not None for f in seen) else []
+    return seen if any(f.surface is not None or f.slices is not None for f in seen) else []
 
 
 # ---------------------------------------------------------------------- words and tables
@@ -196,9 +217,43 @@ def _health(view: LoopView) -> dict[str, Any]:
     return {
         "charts": charts(view, facts.gauges_of(view)),
         "health": told,
+        "excluded": _excluded(view),
+        "importance": _importance(told),
         "health_columns": [(key, title) for key, title in _HEALTH if key in known],
         "coverage": coverage,
     }
+
+
+def _excluded(view: LoopView) -> dict[str, str]:
+    """Target -> how much of the space is excluded, in words."""
+    found = {}
+    for target, told in excluded(view).items():
+        share, span = told["share"], told["range"]
+        if finite(share):
+            text = f"{100 * share:.3g} %"
+            known = isinstance(span, list) and len(span) == 2 and all(map(finite, span))
+            found[target] = f"{text} ({100 * span[0]:.3g} to {100 * span[1]:.3g})" if known else text
+    return found
+
+
+def _importance(told: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """For each target its parameters with a bar of 1 / lengthscale, those that matter most first."""
+    found = []
+    for h in told:
+        scales = {n: s for n, s in h["lengthscales"].items() if s > 0}
+        if len(scales) < 2:
+            continue
+        total, least = sum(1.0 / s for s in scales.values()), min(scales.values())
+        bars = [
+            {
+                "name": n,
+                "width": round(100 * least / s, 1),
+                "text": f"{100 / s / total:.3g} % · {_figure(s)}",
+            }
+            for n, s in sorted(scales.items(), key=lambda item: item[1])
+        ]
+        found.append({"target": h["target"], "bars": bars})
+    return found
 
 
 def _work(view: LoopView, store: Store) -> dict[str, Any]:
@@ -257,6 +312,7 @@ def _asked(view: LoopView) -> dict[str, Any]:
                 "number": p.number,
                 "iteration": p.iteration,
                 "state": ", ".join(filter(None, (str(p.state), said_of(p.adds, view.history.replaced.get(p.number))))),
+                "why": str(view.chosen.get(p.number, {}).get("why", ""))[:40],
                 "cells": [
                     *(_short(p.parameters[n]) for n in space.names),
                     *(_short(p.observation.values.get(t)) if p.observation else "" for t in view.plan.loop.targets),

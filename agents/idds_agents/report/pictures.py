@@ -6,7 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from idds_agents.report.frames import Frame, Slice
+from idds_agents.report.choice import choice_text
+from idds_agents.report.cuts import Slices, fixed_text, near
+from idds_agents.report.frames import Frame
 from idds_agents.report.reading import LoopView
 from idds_agents.report.surface import Axis, Surface, forbidden, levels_of
 from idds_agents.report.svg import Box, Scale, filled_path, line_path, lines_path
@@ -98,28 +100,31 @@ def _layers(box: Box, surface: Surface | None) -> list[dict[str, str]]:
     return found
 
 
-def slice_figures(view: LoopView, cuts: Sequence[Slice]) -> list[dict[str, Any]]:
-    """Small maps through the middle of a space of more than two dimensions; lines where only one axis has an order."""
-    found = []
-    for cut in cuts:
-        fixed = ", ".join(f"{name} = {value:.6g}" if isinstance(value, float) else f"{name} = {value}"
-                          for name, value in cut.fixed.items())  # fmt: skip
+def slice_figures(view: LoopView, last: Slices, frames: Sequence[Frame]) -> list[dict[str, Any]]:
+    """Small maps on planes through one point of a space of more than two dimensions, with their frames."""
+    found, space = [], view.plan.loop.space
+    for i, cut in enumerate(last.cuts):
+        fixed = fixed_text(space, cut.fixed)
         if len(cut.surface.axes) == 1:
             continue
         figure = _plane(cut.surface, 420, 340)
         box = figure.pop("box")
         x, y = figure["names"]
-        points = _points(view, lambda p, x=x, y=y: (p.parameters[x], p.parameters[y]), box)
-        layers = [{"k": 0, "targets": _layers(box, cut.surface)}]
+        points = _points(view, lambda p, x=x, y=y: (p.parameters[x], p.parameters[y]), box,
+                         lambda p, cut=cut: not near(space, p, cut))  # fmt: skip
+        layers = [
+            {"k": f.number, "targets": _layers(box, f.slices.cuts[i].surface if f.slices else None)} for f in frames
+        ]
+        layers = layers or [{"k": 0, "targets": _layers(box, cut.surface)}]
         found.append(figure | {"targets": _targets(view), "frames": layers, "points": points, "fixed": fixed})
     return found
 
 
 # ---------------------------------------------------------------------- points
-def _points(view: LoopView, place: Any, box: Box) -> list[dict[str, Any]]:
+def _points(view: LoopView, place: Any, box: Box, far: Any = None) -> list[dict[str, Any]]:
     """Every point with its place, mark, iteration, shade of that iteration, and words.
 
-    gone : iteration of the point that replaces it.
+    far : tells whether a point is far from what is drawn, and faint. gone : iteration of the point that replaces it.
     """
     replaced = view.history.replaced
     last = max((p.iteration for p in view.history.points), default=1)
@@ -138,6 +143,7 @@ def _points(view: LoopView, place: Any, box: Box) -> list[dict[str, Any]]:
                 "mark": _MARKS[point.state],
                 "shade": round((_SHADES - 1) * (max(point.iteration, 1) - 1) / max(last - 1, 1)),
                 "words": _words(view, point),
+                "far": far is not None and far(point),
             }
         )
     return found
@@ -147,6 +153,8 @@ def _words(view: LoopView, point: Point) -> str:
     """What a point is, for who rests on it."""
     words = [f"point {point.number}, iteration {point.iteration}, {point.state}"]
     words += [said] if (said := said_of(point.adds, view.history.replaced.get(point.number))) else []
+    if point.number in view.chosen:
+        words.append(choice_text(view.chosen[point.number]).partition(";")[0])
     for name, value in point.parameters.items():
         parameter = view.plan.loop.space.parameters[name]
         unit = "" if isinstance(parameter, Categorical) else f" {parameter.unit}"
@@ -260,9 +268,15 @@ def _note(frame: Frame) -> str:
     emv = found.get("emv")
     if isinstance(emv, (int, float)) and math.isfinite(emv):
         words.append(f"expected misclassified share {100 * emv:.3g} %")
-    if frame.surface is None:
+    shares: dict[str, Any] = {}
+    if frame.surface is None and frame.slices is None:
         words.append("no map yet")
-    elif len(frame.surface.axes) == 2:
-        shares = [f"{t} {100 * frame.surface.grid.excluded_share(t):.3g} %" for t in frame.surface.targets]
-        words.append(f"excluded: {', '.join(shares)}")
+    elif frame.slices is not None:  # of the whole space, as the learner counted
+        told = found.get("targets")
+        shares = {t: d.get("excluded_volume") for t, d in (told.items() if isinstance(told, Mapping) else ())
+                  if isinstance(d, Mapping)}  # fmt: skip
+    elif frame.surface is not None and len(frame.surface.axes) == 2:
+        shares = {t: frame.surface.grid.excluded_share(t) for t in frame.surface.targets}
+    known = [f"{t} {100 * s:.3g} %" for t, s in shares.items() if isinstance(s, (int, float)) and math.isfinite(s)]
+    words += [f"excluded: {', '.join(known)}"] if known else []
     return " · ".join(words)

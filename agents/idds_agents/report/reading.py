@@ -27,6 +27,7 @@ class LoopView:
 
     history : what of it may be shown. now : when it was looked at, seconds since the epoch.
     reasons : point number -> why it ended as it did, where something is said.
+    chosen : point number -> why it was chosen, where something is said.
     upto : number of the iteration at whose end it is seen; None: as it stands.
     turns : of the loop as it stands, when it is seen at an earlier end: colours mean the same in both.
     """
@@ -39,6 +40,7 @@ class LoopView:
     counters: Mapping[str, int]
     now: float
     reasons: Mapping[int, str] = field(default_factory=dict)
+    chosen: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     upto: int | None = None
     turns: int | None = None
 
@@ -104,6 +106,7 @@ def view_loop(store: Store, workdir: Path, loop_id: int) -> LoopView:
             store.counters(loop_id),
             store.now(),
             store.outputs.reasons(loop_id),
+            store.iterations.chosen(loop_id),
         )
 
 

@@ -40,8 +40,8 @@ class Scale:
         found: Array = self.first + (v - low) / ((high - low) or 1.0) * (self.last - self.first)
         return found
 
-    def ticks(self, most: int = 6) -> list[tuple[float, str]]:
-        """Place and text of each tick."""
+    def ticks(self, most: int = 6, *, whole: bool = False) -> list[tuple[float, str]]:
+        """Place and text of each tick; only at whole numbers if asked so."""
         from matplotlib.ticker import LogLocator, MaxNLocator
 
         inside: list[float] = []
@@ -51,7 +51,7 @@ class Scale:
             found = LogLocator(subs=subs, numticks=max(most, _MOST_DECADES)).tick_values(self.low, self.high)
             inside = self._inside(found)
         if len(inside) < 2:
-            inside = self._inside(MaxNLocator(nbins=most).tick_values(self.low, self.high))
+            inside = self._inside(MaxNLocator(nbins=most, integer=whole).tick_values(self.low, self.high))
         return [(round(float(self(v)), 1), f"{v:.6g}") for v in inside]
 
     def _inside(self, values: Iterable[Any]) -> list[float]:
