@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from idds_agents.report.reading import LoopView, decided_iterations, view_at
 from idds_agents.report.surface import Surface, surface_of
 from idds_core.ports import Prediction, Surrogate
-from idds_core.space import Categorical, Space
+from idds_core.space import Categorical, Ordered, Space
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +34,7 @@ class Frame:
 
 def ordered(space: Space) -> list[str]:
     """Parameters whose values have an order: the ones that can be an axis."""
-    return [name for name, p in space.parameters.items() if not isinstance(p, Categorical)]
+    return [name for name, p in space.parameters.items() if not isinstance(p, (Categorical, Ordered))]
 
 
 def chosen(numbers: Sequence[int], most: int = MOST_FRAMES) -> list[int]:
