@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Capabilities", "Command", "Condition", "Failure", "Function", "Gauge", "Heard", "JobReport",
     "JobSpec", "Learner", "LogChunk", "Mapper", "Payload", "Portable", "Prediction", "Proposal", "Provider",
-    "Pruner", "ReportState", "Submission", "SubmissionStatus", "Surrogate", "Usage", "Verdict"]  # fmt: skip
+    "Pruner", "ReportState", "Submission", "SubmissionStatus", "Supports", "Surrogate", "Usage", "Verdict"]  # fmt: skip
 
 
 # ---------------------------------------------------------------------- learners and conditions
@@ -63,9 +63,35 @@ class Verdict:
         return self.kind is not VerdictKind.GO_ON
 
 
+@dataclass(frozen=True, slots=True)
+class Supports:
+    """What a learner can do; what a loop asks beyond that is refused when it is submitted.
+
+    Attributes
+    ----------
+    kinds : the kinds of parameters it can handle (all, by default).
+    objectives : how many objectives it can go for, at most; None: any number.
+    constraints, conditional : whether the space may have constraints, and parameters that do not always apply.
+    pending : whether it may be asked while points are out (``mode="steady"``).
+    noise : whether it uses reported standard deviations. Told to people; a loop without them is refused by nobody.
+
+    """
+
+    kinds: tuple[str, ...] = ("real", "log", "integer", "categorical", "ordered")
+    objectives: int | None = None
+    constraints: bool = True
+    conditional: bool = True
+    pending: bool = True
+    noise: bool = True
+
+
 @runtime_checkable
 class Learner(Protocol):
-    """Decides where to measure next. A frozen dataclass of JSON fields: same history, same answer."""
+    """Decides where to measure next. A frozen dataclass of JSON fields: same history, same answer.
+
+    It may also have ``supports``, a :class:`Supports` (an attribute of the class, or a property when it depends on
+    fields); without one it is taken to support everything.
+    """
 
     def ask(self, history: History, n: int) -> Proposal:
         """At most `n` new points, inside the space, none pending.

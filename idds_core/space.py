@@ -220,15 +220,19 @@ class Space:
 
         It does where its `when` is true and all parameters that are named there apply themselves.
         """
+        return self.applies_columns(self.columns(points), len(points))
+
+    def applies_columns(self, columns: Mapping[str, NDArray[Any]], n: int) -> dict[str, NDArray[np.bool_]]:
+        """The same of n points given as columns."""
         import numpy as np
 
-        columns = self.columns(points)
+        columns = dict(columns)
         found: dict[str, NDArray[np.bool_]] = {}
         for name, parameter in self.parameters.items():
             rule = self._rules.get(name)
-            met = np.ones(len(points), bool)
-            if rule is not None and len(points):
-                met &= self._meets(columns, len(points), rule)
+            met = np.ones(n, bool)
+            if rule is not None and n:
+                met &= self._meets(columns, n, rule)
                 for other in rule.names:
                     met &= found[other]
                 columns[name] = np.where(met, columns[name], np.asarray(resting(parameter)))
@@ -253,7 +257,11 @@ class Space:
 
         if not (self.constraints and points):
             return np.ones(len(points), bool)
-        return self._meets(self.columns(points), len(points), *self._expressions)
+        return self.allowed_columns(self.columns(points), len(points))
+
+    def allowed_columns(self, columns: Mapping[str, NDArray[Any]], n: int) -> NDArray[np.bool_]:
+        """(n,) the same of points given as columns."""
+        return self._meets(columns, n, *self._expressions)
 
     def allowed_unit(self, u: NDArray[np.float64]) -> NDArray[np.bool_]:
         """(n,) whether each row of the unit cube, taken as the point it stands for, meets all constraints."""

@@ -8,17 +8,26 @@ from __future__ import annotations
 from idds_learners.conditions import BoundaryConverged, CoreHours, MaxIterations, MaxPoints, Wall
 from idds_learners.follow import Follow, When
 from idds_learners.level_set import LevelSet
-from idds_learners.pruning import MedianRule
-from idds_learners.sweep import Sobol
+from idds_learners.optimum import Optimum
+from idds_learners.pruning import Asha, MedianRule
+from idds_learners.stopping import ExpectedImprovementBelow, NoImprovement, RegretBelow
+from idds_learners.sweep import Grid, Random, Sobol
 
 __all__ = [
+    "Asha",
     "BoundaryConverged",
     "CoreHours",
+    "ExpectedImprovementBelow",
     "Follow",
+    "Grid",
     "LevelSet",
     "MaxIterations",
     "MaxPoints",
     "MedianRule",
+    "NoImprovement",
+    "Optimum",
+    "Random",
+    "RegretBelow",
     "Sobol",
     "Wall",
     "When",

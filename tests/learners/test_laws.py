@@ -10,7 +10,7 @@ from idds_core.history import History
 from idds_core.ports import Proposal
 from idds_core.testing.learner_laws import LearnerLaws
 from idds_core.testing.toys import CIRCLE
-from idds_learners import LevelSet, Sobol
+from idds_learners import Grid, LevelSet, Optimum, Random, Sobol
 
 
 class TestLevelSet(LearnerLaws):
@@ -35,6 +35,34 @@ class TestSobolWithAMap(LearnerLaws):
     @pytest.fixture
     def learner(self) -> Any:
         return Sobol("f", level=0.5, transform="none")
+
+
+class TestRandom(LearnerLaws):
+    @pytest.fixture
+    def learner(self) -> Any:
+        return Random()
+
+
+class TestGrid(LearnerLaws):
+    @pytest.fixture
+    def learner(self) -> Any:
+        return Grid(steps=7)
+
+
+class TestOptimum(LearnerLaws):
+    apart = 0.009  # near an optimum that is known well, points are close together
+
+    @pytest.fixture
+    def learner(self) -> Any:
+        return Optimum("f")
+
+
+class TestOptimumOfALargestValue(LearnerLaws):
+    apart = 0.009
+
+    @pytest.fixture
+    def learner(self) -> Any:
+        return Optimum(direction={"f": "max"}, first=4)
 
 
 @dataclass(frozen=True)

@@ -293,7 +293,7 @@ def test_a_record_that_is_a_word_is_told_with_its_keys(wrong: str, says: str) ->
 def test_a_constraint_that_excludes_every_point_names_its_line() -> None:
     (line,) = told(SCAN.replace("constraints: m_zp > m_a + 125", "constraints:\n  - m_zp > 1\n  - m_zp > m_a + 3000"))
     assert line.startswith("E-SPACE-004 constraint 'm_zp > m_a + 3000' excludes every point")
-    assert "(scan.yaml:11)" in line
+    assert "(scan.yaml:12)" in line
 
 
 def test_what_is_missing_is_told_with_an_example() -> None:
