@@ -95,6 +95,10 @@ def _fact(name: str, value: Any) -> str:
         return duration(float(value))
     if name in ("points", "failures", "failures_by_code"):
         return counts(value)
+    if name == "best":
+        words = {"min": "smallest", "max": "largest"}
+        return "; ".join(f"{words[b['direction']]} {b['target']} {number(b['value'])} at point {b['point']} "
+                         f"({_fact('', b['parameters'])})" for b in value)  # fmt: skip
     if isinstance(value, dict):
         return ", ".join(f"{k}={_fact('', v)}" for k, v in value.items() if v not in ({}, None))
     return ", ".join(map(str, value)) if isinstance(value, list) else number(value)

@@ -13,13 +13,15 @@ from typing import Any
 
 from idds_agents.cli.text import clean, duration
 from idds_agents.report import facts
-from idds_agents.report.charts import charts, title_of
+from idds_agents.report.best import bests, front_of, ranked, sought
+from idds_agents.report.charts import charts, search_charts, title_of
 from idds_agents.report.export import write_whole
 from idds_agents.report.frames import Frame, frames, ordered, slices
 from idds_agents.report.pictures import curve_figures, frame_notes, map_figure, slice_figures
 from idds_agents.report.reading import LoopView
 from idds_core import __version__
 from idds_core.errors import IddsError
+from idds_core.history import Point
 from idds_core.ports import Gauge
 from idds_core.states import LoopState, PointState
 from idds_core.store import Store
@@ -28,6 +30,7 @@ __all__ = ["Report", "make_report", "write_report"]
 
 _NODES, _SLICE_NODES, _CURVE_NODES = 81, 61, 301
 _MOST_POINTS = 1000
+_BEST = 10
 _LEAST = 1e-3
 _MOODS: Mapping[LoopState, str] = {
     LoopState.CONVERGED: "good",
@@ -117,7 +120,7 @@ def _figure(value: Any) -> str:
 # ---------------------------------------------------------------------- maps
 def _maps(view: LoopView) -> dict[str, Any]:
     """The map by iteration, curves, cuts, or a line that says why there is none."""
-    found: dict[str, Any] = {"map": None, "curves": [], "curve_targets": [], "slices": [], "slider": None}
+    found: dict[str, Any] = {"map": None, "curves": [], "curve_targets": [], "slices": [], "slider": None, "best": None}
     space, count = view.plan.loop.space, Counter(p.state for p in view.history.points)
     found |= {
         "dimension": space.dimension,
@@ -130,6 +133,8 @@ def _maps(view: LoopView) -> dict[str, Any]:
             ("open", "open", count[PointState.OPEN]),
         ],
     }
+    if sought(view):
+        return found | {"best": _search(view), "no_map": "Nothing is measured yet."}
     if view.surrogate is None:
         return found
     names = ordered(space)
@@ -149,6 +154,30 @@ def _maps(view: LoopView) -> dict[str, Any]:
     return found | {"curves": panels, "curve_targets": [p["targets"][0] for p in panels]}
 
 
+def _search(view: LoopView) -> dict[str, Any] | None:
+    """The best points of each objective, and the front of several; None while nothing is measured."""
+    targets = sought(view)
+    if not view.history.measured:
+        return None
+    tables = [{"target": target, "direction": way, "points": [b.point for b in ranked(view, target, way)[:_BEST]]}
+              for target, way in targets.items()]  # fmt: skip
+    front = front_of(view)
+    if front:
+        tables = [{"target": "", "direction": "", "points": front[:_MOST_POINTS]}]
+    return {
+        "names": view.plan.loop.space.names,
+        "targets": view.history.targets,
+        "tables": [table | {"points": [_row(view, p) for p in table["points"]]} for table in tables],
+        "front": len(front),
+    }
+
+
+def _row(view: LoopView, point: Point) -> dict[str, Any]:
+    values = point.observation.values if point.observation else {}
+    cells = [*(point.parameters[n] for n in view.plan.loop.space.names), *(values.get(t) for t in view.history.targets)]
+    return {"number": point.number, "cells": [_short(c) for c in cells]}
+
+
 def _trimmed(seen: list[Frame]) -> list[Frame]:
     """Without any map at all there is nothing for a slider to move."""
     return seen if any(f.surface is not None for f in seen) else []
@@ -164,6 +193,7 @@ def _header(view: LoopView) -> dict[str, Any]:
         ("core hours", _figure(view.core_hours)),
         ("wall time", duration(view.elapsed_s)),
     ]
+    tiles += [(f"best {b.target}", _short(b.value)) for b in bests(view)]
     if isinstance(emv, (int, float)) and math.isfinite(emv):
         tiles.insert(2, ("still misclassified", f"{100 * emv:.2g} %"))
     began, looked = (
@@ -193,7 +223,8 @@ def _health(view: LoopView) -> dict[str, Any]:
         coverage = (f"The largest ball without a point has a radius of {radius:.3g} in the unit cube and holds "
                     f"{100 * volume:.3g} % of the allowed space.")  # fmt: skip
     return {
-        "charts": charts(view, facts.gauges_of(view)),
+        "charts": [*search_charts(view), *charts(view, facts.gauges_of(view))],
+        "searching": bool(sought(view)),
         "health": told,
         "health_columns": [(key, title) for key, title in _HEALTH if key in known],
         "coverage": coverage,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from idds_agents.report.best import sought
 from idds_agents.report.export import write_whole
 from idds_agents.report.reading import LoopView
 from idds_agents.report.surface import GRID, Axis, Surface, forbidden, levels_of, need_surrogate, surface_of
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-__all__ = ["COLOURS", "FORBIDDEN", "FORMATS", "STYLE", "draw", "draw_surface", "save"]
+__all__ = ["COLOURS", "FORBIDDEN", "FORMATS", "STYLE", "draw", "draw_surface", "save", "title"]
 
 FORMATS = (".png", ".svg", ".pdf")
 # Okabe and Ito: told apart by everybody, and in grey by the dashes
@@ -46,7 +47,7 @@ _FOOT = 0.035
 
 
 def draw(view: LoopView, target: str | None = None, nodes: int = GRID) -> Figure:
-    """The figure of a loop in one or two dimensions; of one target, or of all. `nodes` of an axis in two.
+    """The figure of a loop: its map in one or two dimensions (`nodes` of an axis in two), or the search for an optimum.
 
     Raises
     ------
@@ -58,6 +59,10 @@ def draw(view: LoopView, target: str | None = None, nodes: int = GRID) -> Figure
     if target is not None and target not in targets:
         raise IddsError.of("E-PLOT-003", f"{view.path} has no target {target}", "", view.path,
                            f"Its targets are {', '.join(targets)}.")  # fmt: skip
+    if sought(view):
+        from idds_agents.report.search_plot import draw_search
+
+        return draw_search(view, target)
     space, surrogate = view.plan.loop.space, need_surrogate(view)
     if space.dimension == 1:
         surface = surface_of(space, surrogate, _CURVE_NODES)
@@ -99,7 +104,8 @@ def _figure(width: float, height: float, rows: int = 1) -> tuple[Figure, list[Ax
     return figure, list(axes[:, 0])
 
 
-def _title(view: LoopView) -> str:
+def title(view: LoopView) -> str:
+    """What a figure of a loop is called."""
     n = view.evaluations
     state = str(view.record.state) if view.upto is None else f"iteration {view.upto}"
     return f"{view.path}: {state}, {n} evaluation{'s' if n != 1 else ''}"
@@ -267,7 +273,7 @@ def _draw_observed(axes: Axes, view: LoopView, name: str, target: str) -> Any:
 
 
 def _finish(figure: Figure, panels: list[Axes], view: LoopView) -> None:
-    panels[0].set_title(_title(view), loc="left", fontsize=11.5, color=_INK, pad=9)
+    panels[0].set_title(title(view), loc="left", fontsize=11.5, color=_INK, pad=9)
     figure.draw_without_rendering()
     told: dict[str, Any] = {}  # what is the same in every panel is told once
     for axes in panels:
