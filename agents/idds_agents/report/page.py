@@ -159,7 +159,7 @@ def _search(view: LoopView) -> dict[str, Any] | None:
     targets = sought(view)
     if not view.history.measured:
         return None
-    tables = [{"target": target, "direction": way, "points": [b.point for b in ranked(view, target, way)[:_BEST]]}
+    tables: list[dict[str, Any]] = [{"target": target, "direction": way, "points": [b.point for b in ranked(view, target, way)[:_BEST]]}
               for target, way in targets.items()]  # fmt: skip
     front = front_of(view)
     if front:
