@@ -141,7 +141,8 @@ def smac(task: Task, seed: int, batch: int, n: int, measure: Measure) -> None:
         scenario = Scenario(_configurations(task, seed), deterministic=True, n_trials=n, seed=seed,
                             output_directory=Path(folder))  # fmt: skip
         start = HyperparameterOptimizationFacade.get_initial_design(scenario, n_configs=FIRST, max_ratio=1.0)
-        facade = HyperparameterOptimizationFacade(scenario, _never, initial_design=start,
+        select = HyperparameterOptimizationFacade.get_config_selector(scenario, retrain_after=batch)
+        facade = HyperparameterOptimizationFacade(scenario, _never, initial_design=start, config_selector=select,
                                                   overwrite=True)  # fmt: skip
         for size in _batches(batch, n):
             asked = [facade.ask() for _ in range(size)]

@@ -2,7 +2,8 @@
 
 All values here are better when smaller. Sources: Jones et al., J. Glob. Optim. 13 (1998) 455 (expected improvement);
 Ament et al., NeurIPS 2023 (its logarithm, whose gradient does not vanish); Ginsbourger et al. (2010), *Kriging is
-well-suited to parallelize optimization* (the believer: what is chosen or pending counts as measured at its mean).
+well-suited to parallelize optimization* (the constant liar: what is chosen or pending counts as measured, as good as
+the best).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ __all__ = ["Belief", "log_expected", "search"]
 
 Array = NDArray[np.float64]
 
-_FAR = -30.0
+_FAR, _HIGH = -30.0, 5.0
 _POOL, _ELITE, _CHILDREN, _POLISHED = 1024, 8, 32, 3
 _WIDTHS = (0.12, 0.04, 0.012, 0.004)
 _SQRT5, _LOG_SQRT_2PI = math.sqrt(5.0), 0.5 * math.log(2.0 * math.pi)
@@ -33,14 +34,13 @@ _SQRT5, _LOG_SQRT_2PI = math.sqrt(5.0), 0.5 * math.log(2.0 * math.pi)
 
 def log_expected(z: Array) -> tuple[Array, Array]:
     """The logarithm of h(z) = phi(z) + z Phi(z), and h'(z) / h(z), accurate however small h is; z is (n,)."""
-    near = np.maximum(z, _FAR)
+    near = np.clip(z, _FAR, _HIGH)
     ratio = math.sqrt(math.pi / 2.0) * erfcx(-near / math.sqrt(2.0))  # Phi / phi
-    with np.errstate(over="ignore", invalid="ignore"):
-        small = -0.5 * near**2 - _LOG_SQRT_2PI + np.log1p(near * ratio)
-        slope = ratio / (1.0 + near * ratio)
-    large = np.log(np.exp(-0.5 * near**2 - _LOG_SQRT_2PI) + near * np.exp(log_ndtr(near)) + 1e-300)
-    value = np.where(near > 5.0, large, small)
-    grow = np.where(near > 5.0, np.exp(log_ndtr(near) - large), slope)
+    small, slope = -0.5 * near**2 - _LOG_SQRT_2PI + np.log1p(near * ratio), ratio / (1.0 + near * ratio)
+    above = np.maximum(z, _HIGH)
+    large = np.log(np.exp(-0.5 * above**2 - _LOG_SQRT_2PI) + above * np.exp(log_ndtr(above)))
+    value = np.where(z > _HIGH, large, small)
+    grow = np.where(z > _HIGH, np.exp(log_ndtr(above) - large), slope)
     far = np.minimum(z, _FAR)
     return (np.where(z < _FAR, -0.5 * far**2 - _LOG_SQRT_2PI - 2.0 * np.log(-far), value),
             np.where(z < _FAR, -far, grow))  # fmt: skip
@@ -50,8 +50,8 @@ def log_expected(z: Array) -> tuple[Array, Array]:
 class Belief:
     """A process and the value that is to be improved on.
 
-    gp : with what is pending taken as measured at its mean.
-    best : the lowest mean at any point of it.
+    gp : with what is pending taken as measured.
+    best : the lowest mean at any measured point.
     feasible : a process of +1 (feasible) and -1 (not), or None.
     """
 
@@ -65,15 +65,12 @@ class Belief:
         return cls(gp, float(gp.predict(gp.X)[0].min()), feasible)
 
     def assuming(self, X: Array) -> Belief:
-        """As if (k, D) points had been measured, each with the value that is expected of it."""
+        """As if (k, D) points had been measured, each as good as the best: there is nothing more to be had near them."""
         if not len(X):
             return self
-        gp = self.gp
-        mean, _ = gp.predict(X)
-        quiet = np.zeros(len(X))
-        return Belief.of(
-            GP(np.vstack([gp.X, X]), np.append(gp.y, mean), np.append(gp.noise, quiet), gp.theta), self.feasible
-        )
+        gp, k = self.gp, len(X)
+        lie = GP(np.vstack([gp.X, X]), np.append(gp.y, np.full(k, self.best)), np.append(gp.noise, np.zeros(k)), gp.theta)
+        return Belief(lie, self.best, self.feasible)
 
     def score(self, X: Array) -> Array:
         """(n,) log expected improvement at X (n, D), plus the log probability that there is something."""
