@@ -65,11 +65,13 @@ class Belief:
         return cls(gp, float(gp.predict(gp.X)[0].min()), feasible)
 
     def assuming(self, X: Array) -> Belief:
-        """As if (k, D) points had been measured, each as good as the best: there is nothing more to be had near them."""
+        """As if (k, D) points had been measured, each as good as the best: nothing more is to be had near them."""
         if not len(X):
             return self
         gp, k = self.gp, len(X)
-        lie = GP(np.vstack([gp.X, X]), np.append(gp.y, np.full(k, self.best)), np.append(gp.noise, np.zeros(k)), gp.theta)
+        lie = GP(
+            np.vstack([gp.X, X]), np.append(gp.y, np.full(k, self.best)), np.append(gp.noise, np.zeros(k)), gp.theta
+        )
         return Belief(lie, self.best, self.feasible)
 
     def score(self, X: Array) -> Array:

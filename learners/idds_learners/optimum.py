@@ -20,9 +20,10 @@ class Optimum(Objectives):
     """Where an objective is smallest or largest; of several objectives, their front.
 
     A scrambled Sobol design, then points where the improvement that a Gaussian process expects is largest, with those
-    that are pending or of the same batch taken as measured, and as good as the best. Values are bent until they look normal, so
-    outliers and long tails do no harm; reported standard deviations are noise; infeasible points are learnt; a pruned
-    point counts as a bad one. Several objectives: each point goes for another random weighting of them [Knowles 2006].
+    that are pending or of the same batch taken as measured, and as good as the best. Values are bent until they look
+    normal, so outliers and long tails do no harm; reported standard deviations are noise; infeasible points are learnt;
+    a pruned point counts as a bad one. Several objectives: each point goes for another random weighting of them
+    [Knowles, IEEE Trans. Evol. Comput. 10 (2006) 50].
 
     Parameters
     ----------

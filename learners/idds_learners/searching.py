@@ -26,6 +26,8 @@ Array = NDArray[np.float64]
 LEAST = 3
 #: points that a process is made of, at most: the best half of that, and the newest
 MOST = 1000
+#: points that hyper-parameters are fitted to, at most: half of them the best, the others evenly among the rest
+_FITTED = 160
 #: hyper-parameters are fitted anew at each size up to this, then when the number of points has grown by this factor
 _SMALL, _GROWTH = 80, 1.05
 _ELITE = 6
@@ -84,7 +86,8 @@ class Search:
         warp = Warp.of(y)
         X, g, noise = self.encoding.features(self.rows), warp.forward(y), warp.sigma(y, sigma)
         if theta is None:
-            theta = fit(X, g, noise, self._starts(X.shape[1]))
+            few = _few(g)
+            theta = fit(X[few], g[few], noise[few], self._starts(X.shape[1]))
         return Belief.of(GP(X, g, noise, theta), self.feasible), warp, theta
 
     def _starts(self, dimension: int) -> list[Array]:
@@ -199,6 +202,16 @@ class Search:
                 if tuple(point[name] for name in space.names) not in known and not space.point_problem(point):
                     return point
         return next(iter(fill(space, self.history.seed, known, 1)), None)
+
+
+def _few(g: Array) -> NDArray[np.intp]:
+    """Indices of the points that hyper-parameters are fitted to, rising."""
+    if len(g) <= _FITTED:
+        return np.arange(len(g))
+    order = np.argsort(g, kind="stable")
+    rest = np.sort(order[_FITTED // 2 :])
+    spread = rest[np.linspace(0, len(rest) - 1, _FITTED - _FITTED // 2).round().astype(int)]
+    return np.unique(np.append(order[: _FITTED // 2], spread))
 
 
 def _apart(rows: Array, out: Array) -> Array:

@@ -159,8 +159,10 @@ def _search(view: LoopView) -> dict[str, Any] | None:
     targets = sought(view)
     if not view.history.measured:
         return None
-    tables: list[dict[str, Any]] = [{"target": target, "direction": way, "points": [b.point for b in ranked(view, target, way)[:_BEST]]}
-              for target, way in targets.items()]  # fmt: skip
+    tables: list[dict[str, Any]] = [
+        {"target": target, "direction": way, "points": [b.point for b in ranked(view, target, way)[:_BEST]]}
+        for target, way in targets.items()
+    ]
     front = front_of(view)
     if front:
         tables = [{"target": "", "direction": "", "points": front[:_MOST_POINTS]}]
