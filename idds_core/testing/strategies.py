@@ -46,7 +46,8 @@ def _parameter(draw: st.DrawFn, kind: str, when: str) -> Parameter:
     if kind == "integer":
         return Integer(0, draw(st.sampled_from([1, 7, 1000])), when=when)
     if kind == "ordered":
-        return Ordered(draw(st.sampled_from([[8, 16, 32], [0.5, 2.5], ["low", "middle", "high"]])), when=when)
+        choices: Any = draw(st.sampled_from([(8, 16, 32), (0.5, 2.5), ("low", "middle", "high")]))
+        return Ordered(choices, when=when)
     return Categorical([f"c{i}" for i in range(draw(st.integers(1, 4)))], when=when)
 
 
@@ -60,7 +61,8 @@ def histories(
     rng = np.random.default_rng(seed)
     found = [p for p in space.from_unit(rng.random((2 * size + 20, space.dimension))) if not space.point_problem(p)]
     found = found[:size]
-    if found and draw(st.booleans()):
+    doubled: bool = draw(st.booleans())
+    if found and doubled:
         found += [found[0]] * min(3, size)  # as after an import
     states = _states(draw, rng, len(found), pending=supports is None or supports.pending)
     points = []

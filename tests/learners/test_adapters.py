@@ -1,6 +1,8 @@
 """Optimizers of others as learners, our learners as a generator, and a learner that is a command."""
 
 import math
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -194,6 +196,42 @@ def test_our_learner_is_a_generator_of_the_standard() -> None:
     assert max(made.history.values("f")) > -0.5
     assert sum(p.state is PointState.FAILED for p in made.history.points) == 1
     assert made.history.pending == ()
+
+
+LIBENSEMBLE = """
+from gest_api.vocs import VOCS
+from libensemble import Ensemble
+from libensemble.alloc_funcs.start_only_persistent import only_persistent_gens
+from libensemble.specs import AllocSpecs, ExitCriteria, GenSpecs, LibeSpecs, SimSpecs
+
+from idds_learners.gest_generator import LearnerGenerator
+
+vocs = VOCS(variables={"x": [-5.0, 10.0], "y": [0.0, 15.0]}, objectives={"f": "MINIMIZE"})
+made = LearnerGenerator(vocs, seed=1)
+
+
+def bowl(point):
+    return {"f": (point["x"] - 3) ** 2 + (point["y"] - 5) ** 2}
+
+
+if __name__ == "__main__":
+    run = Ensemble(libE_specs=LibeSpecs(comms="threads", nworkers=2, disable_log_files=True))
+    run.gen_specs = GenSpecs(generator=made, vocs=vocs, initial_batch_size=6, batch_size=3)
+    run.sim_specs = SimSpecs(simulator=bowl, vocs=vocs)
+    run.alloc_specs = AllocSpecs(alloc_f=only_persistent_gens)
+    run.exit_criteria = ExitCriteria(sim_max=24)
+    found, _, flag = run.run()
+    print(flag, found["f"][found["sim_ended"]].min())
+"""
+
+
+def test_our_learner_finds_an_optimum_inside_libensemble(tmp_path: Path) -> None:
+    (tmp_path / "ensemble.py").write_text(LIBENSEMBLE)
+    done = subprocess.run([sys.executable, "ensemble.py"], cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    flag, lowest = done.stdout.split()[-2:]
+    assert flag == "0"
+    assert float(lowest) < 0.1
 
 
 def test_a_generator_refuses_what_it_cannot_do() -> None:
