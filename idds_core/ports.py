@@ -67,14 +67,10 @@ class Verdict:
 class Supports:
     """What a learner can do; what a loop asks beyond that is refused when it is submitted.
 
-    Attributes
-    ----------
-    kinds : the kinds of parameters it can handle (all, by default).
-    objectives : how many objectives it can go for, at most; None: any number.
+    kinds : the kinds of parameters it can handle. objectives : how many at most; None: any number.
     constraints, conditional : whether the space may have constraints, and parameters that do not always apply.
     pending : whether it may be asked while points are out (``mode="steady"``).
-    noise : whether it uses reported standard deviations. Told to people; a loop without them is refused by nobody.
-
+    noise : whether it uses reported standard deviations; told to people, nothing is refused for it.
     """
 
     kinds: tuple[str, ...] = ("real", "log", "integer", "categorical", "ordered")
@@ -89,8 +85,7 @@ class Supports:
 class Learner(Protocol):
     """Decides where to measure next. A frozen dataclass of JSON fields: same history, same answer.
 
-    It may also have ``supports``, a :class:`Supports` (an attribute of the class, or a property when it depends on
-    fields); without one it is taken to support everything.
+    It may also have ``supports``, a :class:`Supports`; without one it is taken to support everything.
     """
 
     def ask(self, history: History, n: int) -> Proposal:
