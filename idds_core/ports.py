@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Capabilities", "Command", "Condition", "Failure", "Function", "Gauge", "Heard", "JobReport",
     "JobSpec", "Learner", "LogChunk", "Mapper", "Payload", "Portable", "Prediction", "Proposal", "Provider",
-    "Pruner", "ReportState", "Submission", "SubmissionStatus", "Supports", "Surrogate", "Usage", "Verdict"]  # fmt: skip
+    "Pruner", "ReportState", "Submission", "SubmissionStatus", "Surrogate", "Usage", "Verdict"]  # fmt: skip
 
 
 # ---------------------------------------------------------------------- learners and conditions
@@ -63,29 +63,14 @@ class Verdict:
         return self.kind is not VerdictKind.GO_ON
 
 
-@dataclass(frozen=True, slots=True)
-class Supports:
-    """What a learner can do; what a loop asks beyond that is refused when it is submitted.
-
-    kinds : the kinds of parameters it can handle. objectives : how many at most; None: any number.
-    constraints, conditional : whether the space may have constraints, and parameters that do not always apply.
-    pending : whether it may be asked while points are out (``mode="steady"``).
-    noise : whether it uses reported standard deviations; told to people, nothing is refused for it.
-    """
-
-    kinds: tuple[str, ...] = ("real", "log", "integer", "categorical", "ordered")
-    objectives: int | None = None
-    constraints: bool = True
-    conditional: bool = True
-    pending: bool = True
-    noise: bool = True
-
-
 @runtime_checkable
 class Learner(Protocol):
     """Decides where to measure next. A frozen dataclass of JSON fields: same history, same answer.
 
-    It may also have ``supports``, a :class:`Supports`; without one it is taken to support everything.
+    It may also have ``supports``, a :class:`idds_core.supporting.Supports`; without one it supports everything.
+
+    It may also have ``sequential = True``, a class attribute: each point follows from what the one before it gave, so
+    that in a revision those after a point that is measured again mean nothing.
     """
 
     def ask(self, history: History, n: int) -> Proposal:

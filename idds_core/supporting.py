@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from idds_core.errors import Problem
-from idds_core.ports import Supports
 from idds_core.space import Space
 
-__all__ = ["support_problems"]
+__all__ = ["Supports", "support_problems"]
+
+
+@dataclass(frozen=True, slots=True)
+class Supports:
+    """What a learner can do; what a loop asks beyond that is refused when it is submitted.
+
+    kinds : the kinds of parameters it can handle. objectives : how many at most; None: any number.
+    constraints, conditional : whether the space may have constraints, and parameters that do not always apply.
+    pending : whether it may be asked while points are out (``mode="steady"``).
+    noise : whether it uses reported standard deviations; told to people, nothing is refused for it.
+    """
+
+    kinds: tuple[str, ...] = ("real", "log", "integer", "categorical", "ordered")
+    objectives: int | None = None
+    constraints: bool = True
+    conditional: bool = True
+    pending: bool = True
+    noise: bool = True
 
 
 def support_problems(learner: Any, space: Any, mode: str, targets: Sequence[str], where: str) -> Iterator[Problem]:

@@ -25,9 +25,10 @@ import pytest
 
 from idds_core.history import History, IterationRecord, Observation, Point, canonical_json
 from idds_core.plugins import LEARNERS, build, describe
-from idds_core.ports import Learner, Proposal, Supports
+from idds_core.ports import Learner, Proposal
 from idds_core.space import Space
 from idds_core.states import PointState
+from idds_core.supporting import Supports
 from idds_core.testing.toys import CIRCLE, STAIRS, Outcome, play, play_steady
 
 __all__ = ["LearnerLaws"]

@@ -9,9 +9,9 @@ import numpy as np
 from hypothesis import strategies as st
 
 from idds_core.history import History, IterationRecord, Observation, Point
-from idds_core.ports import Supports
 from idds_core.space import Categorical, Integer, Log, Ordered, Parameter, Real, Space
 from idds_core.states import PointState
+from idds_core.supporting import Supports
 
 __all__ = ["histories", "spaces"]
 

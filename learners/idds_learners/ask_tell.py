@@ -14,8 +14,8 @@ from typing import Any
 
 from idds_core.errors import IddsError
 from idds_core.history import History
-from idds_core.ports import Supports
 from idds_core.space import Categorical, Integer, Ordered, Space
+from idds_core.supporting import Supports
 from idds_learners.peers import need
 from idds_learners.replaying import Driver, Replayed
 

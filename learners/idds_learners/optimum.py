@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from idds_core.history import History
-from idds_core.ports import Proposal, Supports
+from idds_core.ports import Proposal
+from idds_core.supporting import Supports
 from idds_learners.objectives import Objectives, taken
 
 __all__ = ["Optimum"]

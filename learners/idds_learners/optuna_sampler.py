@@ -15,8 +15,8 @@ from typing import Any
 from idds_core.expressions import Expression
 from idds_core.history import History
 from idds_core.parameters import resting, round12
-from idds_core.ports import Supports
 from idds_core.space import Categorical, Integer, Log, Ordered, Real
+from idds_core.supporting import Supports
 from idds_learners.peers import need
 from idds_learners.replaying import Driver, Replayed, text_of
 

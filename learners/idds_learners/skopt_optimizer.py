@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from idds_core.history import History
-from idds_core.ports import Proposal, Supports
+from idds_core.ports import Proposal
 from idds_core.space import Categorical, Integer, Log, Ordered, Real
+from idds_core.supporting import Supports
 from idds_learners.objectives import Objectives, taken
 from idds_learners.peers import need
 

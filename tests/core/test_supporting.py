@@ -9,7 +9,8 @@ from idds_core import Categorical, Loop, Real, Space, chain, command
 from idds_core.definition import validate
 from idds_core.errors import DefinitionError
 from idds_core.history import History
-from idds_core.ports import Proposal, Supports
+from idds_core.ports import Proposal
+from idds_core.supporting import Supports
 from idds_learners import MaxPoints, Optimum
 
 SPACE = Space(kind=Categorical(["a", "b"]), x=Real(0, 1, when="kind == 'a'"), constraints=["x < 0.9"])
