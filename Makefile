@@ -57,6 +57,7 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.engine
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.learners
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.steady
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.optimum
 
 chaos: $(STAMP)
 	IDDS_CHAOS=full $(BIN)/pytest tests/chaos --timeout=0

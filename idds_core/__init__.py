@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from idds_core.model import Loop, Requirements, Retry, Step, Workflow, chain, command, step
     from idds_core.runner.context import Context, File, Infeasible, Pruned
-    from idds_core.space import Categorical, Integer, Log, Real, Space
+    from idds_core.space import Categorical, Integer, Log, Ordered, Real, Space
     from idds_core.yaml import to_yaml
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Integer",
     "Log",
     "Loop",
+    "Ordered",
     "Pruned",
     "Real",
     "Requirements",
@@ -38,7 +39,7 @@ __all__ = [
 ]
 
 _HOME = {
-    "idds_core.space": ("Categorical", "Integer", "Log", "Real", "Space"),
+    "idds_core.space": ("Categorical", "Integer", "Log", "Ordered", "Real", "Space"),
     "idds_core.model": ("Loop", "Requirements", "Retry", "Step", "Workflow", "chain", "command", "step"),
     "idds_core.runner.context": ("Context", "File", "Infeasible", "Pruned"),
     "idds_core.yaml": ("to_yaml",),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from idds_core.errors import IddsError
 from idds_core.ports import Prediction, Surrogate
-from idds_core.space import Categorical, Integer, Space
+from idds_core.space import Categorical, Integer, Ordered, Space
 
 if TYPE_CHECKING:
     import numpy as np
@@ -115,7 +115,7 @@ def grid_map(surrogate: Surrogate, space: Space, resolution: int = 101) -> GridM
         raise IddsError.of("E-CONTOUR-001", f"a space of {space.dimension} dimensions has no contour lines",
                            "lines are drawn in one and two", "space", "Fix all parameters but two.")  # fmt: skip
     for name, parameter in space.parameters.items():
-        if isinstance(parameter, Categorical):
+        if isinstance(parameter, (Categorical, Ordered)):
             raise IddsError.of("E-CONTOUR-002", f"{name} has no order", "its values are choices", f"space.{name}",
                                "Draw one contour for each choice.")  # fmt: skip
     values = [_axis(space, name, resolution) for name in space.names]

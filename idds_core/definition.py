@@ -18,6 +18,7 @@ from idds_core.model import Loop, Step, Workflow
 from idds_core.plugins import CONDITIONS, LEARNERS, PRUNERS, build, describe
 from idds_core.space import Space
 from idds_core.step_problems import body_problems, name_problems, parameters_of, reserved_problems
+from idds_core.supporting import support_problems
 
 __all__ = ["Definition", "normal_document", "validate"]
 
@@ -194,6 +195,7 @@ def _loop_document(
     targets = loop.targets or getattr(learner, "targets", ())
     targets = [targets] if isinstance(targets, str) else targets
     problems += _target_problems(targets, learner is not None, f"{where}.targets")
+    problems += support_problems(learner, loop.space, loop.mode, targets, where)
     problems += _blind_problems(loop.blind, targets, f"{where}.blind")
     problems += _count_problems(loop, where)
     problems += _parameter_problems(loop.parameters, loop.space, where)

@@ -1,4 +1,4 @@
-"""The kinds of parameters: real, logarithmic, integer, categorical, each with its map to [0, 1]."""
+"""The kinds of parameters: real, logarithmic, integer, categorical, ordered, each with its map to [0, 1]."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["KINDS", "STRICT", "Categorical", "Integer", "Log", "Parameter", "Real", "is_name", "round12"]
+__all__ = ["KINDS", "STRICT", "Categorical", "Integer", "Log", "Ordered", "Parameter", "Real", "is_name", "resting",
+    "round12"]  # fmt: skip
 
 MAX_INTEGER = 2**50
 STRICT: dict[str, Any] = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
@@ -87,7 +88,10 @@ def _default_problem(name: str, parameter: Parameter) -> Problem | None:
 class Real:
     """A real number in [low, high], measured on a linear scale.
 
-    default : its value at points that were measured before there was this parameter (``idds-core amend``).
+    default : its value at points that were measured before there was this parameter (``idds-core amend``), and where
+        it does not apply.
+    when : a condition on parameters before it, such as ``"model == 'svc'"``; where it is not met the parameter does
+        not apply, and stands at its default (without one, in the middle of its range). Empty: it always applies.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
@@ -96,6 +100,7 @@ class Real:
     unit: str = ""
     kind: Literal["real"] = "real"
     default: float | None = None
+    when: str = ""
 
     def problems(self, name: str) -> list[Problem]:
         """What is wrong with it."""
@@ -125,6 +130,7 @@ class Log:
     unit: str = ""
     kind: Literal["log"] = "log"
     default: float | None = None
+    when: str = ""
 
     def problems(self, name: str) -> list[Problem]:
         """What is wrong with it."""
@@ -169,6 +175,7 @@ class Integer:
     unit: str = ""
     kind: Literal["integer"] = "integer"
     default: int | None = None
+    when: str = ""
 
     def problems(self, name: str) -> list[Problem]:
         """What is wrong with it."""
@@ -214,10 +221,13 @@ class Categorical:
     unit: str = ""
     kind: Literal["categorical"] = "categorical"
     default: str | None = None
+    when: str = ""
 
     if TYPE_CHECKING:
 
-        def __init__(self, choices: Sequence[str], unit: str = "", *, default: str | None = None) -> None: ...
+        def __init__(
+            self, choices: Sequence[str], unit: str = "", *, default: str | None = None, when: str = ""
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         if isinstance(self.choices, list):  # as people write it
@@ -256,10 +266,93 @@ class Categorical:
         return self.choices[min(int(u * len(self.choices)), len(self.choices) - 1)]
 
 
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """One of a few values in order, all numbers or all text: ``Ordered([16, 32, 64])``, ``Ordered(["low", "high"])``.
+
+    Learners know that neighbours are alike; how far apart they are is learnt.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+    choices: tuple[int, ...] | tuple[float, ...] | tuple[str, ...]
+    unit: str = ""
+    kind: Literal["ordered"] = "ordered"
+    default: float | str | None = None
+    when: str = ""
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            choices: Sequence[int] | Sequence[float] | Sequence[str],
+            unit: str = "",
+            *,
+            default: float | str | None = None,
+            when: str = "",
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        if isinstance(self.choices, list):  # as people write it
+            object.__setattr__(self, "choices", tuple(self.choices))
+
+    def problems(self, name: str) -> list[Problem]:
+        """What is wrong with it."""
+        choices: Any = self.choices
+        some = isinstance(choices, tuple) and bool(choices)
+        numbers = some and all(_number(c) for c in choices) and len(set(map(float, choices))) == len(choices)
+        texts = some and all(isinstance(c, str) and c and c.isprintable() for c in choices)
+        if numbers or (texts and len(set(choices)) == len(choices)):
+            found = _default_problem(name, self)
+            return [found] if found else []
+        return [
+            Problem(
+                "E-SPACE-005",
+                f"{name} has no proper choices",
+                f"{choices!r}",
+                f"space.{name}",
+                "Give a list of different finite numbers, or of different, non-empty, printable strings.",
+            )
+        ]
+
+    def holds(self, value: object) -> bool:
+        """Whether the value is one of this parameter's."""
+        return not isinstance(value, bool) and isinstance(value, (int, float, str)) and value in self.choices
+
+    def to_unit(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """Choices -> the middle of their cell in [0, 1]."""
+        import numpy as np
+
+        index = {c: i for i, c in enumerate(self.choices)}
+        return (np.array([index[v] for v in values.tolist()], dtype=float) + 0.5) / len(self.choices)
+
+    def from_unit(self, u: float) -> int | float | str:
+        """One coordinate, [0, 1] -> the choice in whose cell it lies."""
+        return self.choices[min(int(u * len(self.choices)), len(self.choices) - 1)]
+
+
+def resting(parameter: Parameter) -> Any:
+    """Where a parameter stands that does not apply: at its default, else in the middle.
+
+    >>> resting(Integer(1, 9)), resting(Real(0, 1, default=0.25))
+    (5, 0.25)
+    """
+    if parameter.default is None:
+        return parameter.from_unit(0.5)
+    if isinstance(parameter, Ordered):  # the choice itself: 32 for a default of 32.0
+        return next(c for c in parameter.choices if c == parameter.default)
+    return parameter.default
+
+
 def is_name(name: object) -> bool:
     """Whether expressions can use the name. ASCII only: Python reads some other letters as different ones."""
     return isinstance(name, str) and name.isascii() and name.isidentifier() and not keyword.iskeyword(name)
 
 
-Parameter = Real | Log | Integer | Categorical
-KINDS: dict[str, type[Parameter]] = {"real": Real, "log": Log, "integer": Integer, "categorical": Categorical}
+Parameter = Real | Log | Integer | Categorical | Ordered
+KINDS: dict[str, type[Parameter]] = {
+    "real": Real,
+    "log": Log,
+    "integer": Integer,
+    "categorical": Categorical,
+    "ordered": Ordered,
+}

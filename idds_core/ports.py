@@ -74,6 +74,8 @@ class Verdict:
 class Learner(Protocol):
     """Decides where to measure next. A frozen dataclass of JSON fields: same history, same answer.
 
+    It may also have ``supports``, a :class:`idds_core.supporting.Supports`; without one it supports everything.
+
     It may also have ``sequential = True``, a class attribute: each point follows from what the one before it gave, so
     that in a revision those after a point that is measured again mean nothing.
     """

@@ -10,13 +10,25 @@ from typing import TYPE_CHECKING, Any
 
 from idds_core.errors import DefinitionError, Problem
 from idds_core.expressions import Expression, ExpressionError
-from idds_core.parameters import KINDS, STRICT, Categorical, Integer, Log, Parameter, Real, is_name, round12
+from idds_core.parameters import (
+    KINDS,
+    STRICT,
+    Categorical,
+    Integer,
+    Log,
+    Ordered,
+    Parameter,
+    Real,
+    is_name,
+    resting,
+    round12,
+)
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["STRICT", "Categorical", "Integer", "Log", "Parameter", "Real", "Space", "round12"]
+__all__ = ["STRICT", "Categorical", "Integer", "Log", "Ordered", "Parameter", "Real", "Space", "round12"]
 
 
 @dataclass(frozen=True, init=False)
@@ -83,10 +95,28 @@ class Space:
                         f"{name} is no parameter",
                         f"{parameter!r}",
                         f"space.{name}",
-                        "Use Real, Log, Integer or Categorical.",
+                        "Use Real, Log, Integer, Categorical or Ordered.",
                     )
                 )
+        found += self._when_problems()
         return found + self._constraint_problems(sampled=not found)
+
+    def _when_problems(self) -> list[Problem]:
+        """What is wrong with the conditions under which parameters apply."""
+        found: list[Problem] = []
+        before: list[str] = []
+        for name, parameter in self.parameters.items():
+            text = getattr(parameter, "when", "")
+            try:
+                if text != "" and not Expression(text, before).is_condition:
+                    raise ExpressionError("it is a number, and never true or false")
+            except ExpressionError as error:
+                fix = "Compare parameters that come before it, for example when=\"model == 'svc'\"."
+                found.append(Problem("E-SPACE-012", f"it cannot be told when {name} applies", str(error),
+                                     f"space.{name}.when", fix))  # fmt: skip
+            if is_name(name):
+                before.append(name)
+        return found
 
     def _constraint_problems(self, sampled: bool) -> list[Problem]:
         """What is wrong with the constraints, tried at points when the parameters themselves are fine."""
@@ -154,6 +184,10 @@ class Space:
         except ExpressionError as error:
             raise DefinitionError(Problem("E-SPACE-009", "a constraint cannot be read", str(error))) from error
 
+    @cached_property
+    def _rules(self) -> dict[str, Expression]:
+        return {name: Expression(p.when, self.names) for name, p in self.parameters.items() if p.when}
+
     def columns(self, points: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[Any]]:
         """Points as one array for each parameter."""
         import numpy as np
@@ -170,9 +204,52 @@ class Space:
         return np.stack([p.to_unit(columns[name]) for name, p in self.parameters.items()], axis=1)
 
     def from_unit(self, u: NDArray[np.float64]) -> list[dict[str, Any]]:
-        """(n, d) in the unit cube -> points, numbers at 12 significant digits."""
+        """(n, d) in the unit cube -> points, numbers at 12 significant digits; what does not apply is at rest."""
         items = tuple(self.parameters.items())
-        return [{name: p.from_unit(float(x)) for (name, p), x in zip(items, row, strict=True)} for row in u]
+        return self.settled(
+            [{name: p.from_unit(float(x)) for (name, p), x in zip(items, row, strict=True)} for row in u]
+        )
+
+    @property
+    def conditional(self) -> bool:
+        """Whether there are parameters that do not always apply."""
+        return any(p.when for p in self.parameters.values())
+
+    def applies(self, points: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[np.bool_]]:
+        """Name -> (n,) whether the parameter applies at each point.
+
+        It does where its `when` is true and all parameters that are named there apply themselves.
+        """
+        return self.applies_columns(self.columns(points), len(points))
+
+    def applies_columns(self, columns: Mapping[str, NDArray[Any]], n: int) -> dict[str, NDArray[np.bool_]]:
+        """The same of n points given as columns."""
+        import numpy as np
+
+        columns = dict(columns)
+        found: dict[str, NDArray[np.bool_]] = {}
+        for name, parameter in self.parameters.items():
+            rule = self._rules.get(name)
+            met = np.ones(n, bool)
+            if rule is not None and n:
+                met &= self._meets(columns, n, rule)
+                for other in rule.names:
+                    met &= found[other]
+                columns[name] = np.where(met, columns[name], np.asarray(resting(parameter)))
+            found[name] = met
+        return found
+
+    def settled(self, points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The same points with every parameter that does not apply where it stands then; so no two are alike."""
+        if not (self.conditional and points):
+            return points
+        found = [dict(p) for p in points]
+        for name, met in self.applies(points).items():
+            rest = resting(self.parameters[name])
+            for point, fine in zip(found, met.tolist(), strict=True):
+                if not fine:
+                    point[name] = rest
+        return found
 
     def allowed(self, points: Sequence[Mapping[str, Any]]) -> NDArray[np.bool_]:
         """(n,) whether each point meets all constraints."""
@@ -180,7 +257,11 @@ class Space:
 
         if not (self.constraints and points):
             return np.ones(len(points), bool)
-        return self._meets(self.columns(points), len(points), *self._expressions)
+        return self.allowed_columns(self.columns(points), len(points))
+
+    def allowed_columns(self, columns: Mapping[str, NDArray[Any]], n: int) -> NDArray[np.bool_]:
+        """(n,) the same of points given as columns."""
+        return self._meets(columns, n, *self._expressions)
 
     def allowed_unit(self, u: NDArray[np.float64]) -> NDArray[np.bool_]:
         """(n,) whether each row of the unit cube, taken as the point it stands for, meets all constraints."""
@@ -204,6 +285,9 @@ class Space:
         for name, parameter in self.parameters.items():
             if not parameter.holds(point[name]):
                 return f"{name}={point[name]!r} is outside its range"
+        for name, value in self.settled([dict(point)])[0].items():
+            if point[name] != value:
+                return f"{name} does not apply ({self.parameters[name].when}), so it must be {value!r}"
         if not bool(self.allowed([point])[0]):
             return f"it does not meet {' and '.join(self.constraints)}"
         return ""

@@ -62,6 +62,8 @@ def _respond(line: str) -> dict[str, Any]:
         bundle = request.get("bundle")
         if bundle and bundle not in sys.path:
             sys.path.insert(0, bundle)
+        if bundle:  # where a learner that is a command runs
+            os.environ["IDDS_BUNDLE"] = bundle
         return answer(request)
     except BaseException as error:  # noqa: BLE001 - the user's code; whatever it does is an answer
         traceback.print_exc()

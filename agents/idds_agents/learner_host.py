@@ -165,16 +165,15 @@ class LearnerHost:
                 str(self._log),
                 "Mend it or raise learner_seconds, then 'resume'.",
             )
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            rss = int(Path(f"/proc/{self._process.pid}/statm").read_text(encoding="ascii").split()[1]) * _PAGE
-            if rss > self._memory:
-                raise IddsError.of(
-                    "E-LEARNER-005",
-                    "the learner used too much memory",
-                    f"{rss / 1e9:.2f} GB, the limit is {self._memory / 1e9:g} GB",
-                    str(self._log),
-                    "Mend it or raise learner_memory, then 'resume'.",
-                )
+        rss = sum(map(_resident, _family(self._process.pid)))
+        if rss > self._memory:
+            raise IddsError.of(
+                "E-LEARNER-005",
+                "the learner used too much memory",
+                f"{rss / 1e9:.2f} GB, the limit is {self._memory / 1e9:g} GB",
+                str(self._log),
+                "Mend it or raise learner_memory, then 'resume'.",
+            )
 
     # ------------------------------------------------------------------ the process
     def _start(self) -> None:
@@ -203,3 +202,21 @@ class LearnerHost:
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
+
+
+def _family(pid: int) -> list[int]:
+    """The process and all below it: a learner may be a command."""
+    found = [pid]
+    for parent in found:
+        with contextlib.suppress(OSError, ValueError):
+            children = Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="ascii").split()
+            found += [int(child) for child in children]
+    return found
+
+
+def _resident(pid: int) -> int:
+    """Bytes of memory of a process; 0 when it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * _PAGE
+    except (OSError, ValueError, IndexError):
+        return 0

@@ -24,7 +24,7 @@ from idds_agents.report.reading import LoopView
 from idds_agents.workspace import Workspace
 from idds_core.display import facts_html
 from idds_core.errors import IddsError
-from idds_core.space import Categorical
+from idds_core.space import Categorical, Ordered
 from idds_core.states import TERMINAL
 
 __all__ = ["NotebookDisplay", "attended", "in_notebook", "result_html"]
@@ -78,7 +78,7 @@ def picture_html(view: LoopView) -> str:
 
 def _drawable(plan: LoopPlan) -> bool:
     parameters = plan.loop.space.parameters.values()
-    return len(parameters) <= 2 and not any(isinstance(p, Categorical) for p in parameters)
+    return len(parameters) <= 2 and not any(isinstance(p, (Categorical, Ordered)) for p in parameters)
 
 
 def _snapshot_html(path: str, snapshot: Snapshot) -> str:

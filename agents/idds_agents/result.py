@@ -15,6 +15,7 @@ from idds_agents.report.reading import LoopView, view_loop
 from idds_agents.workspace import Workspace
 from idds_core.errors import IddsError, did_you_mean
 from idds_core.history import History, Observation, Point
+from idds_core.optima import directions
 from idds_core.states import LoopState
 from idds_core.store import LoopRecord, WorkflowRecord
 
@@ -146,8 +147,9 @@ class Result:
 
     @property
     def best(self) -> Point | None:
-        """The measured point that answers the question best, for the first target; see :meth:`best_of`."""
-        return self.best_of()
+        """The measured point that answers the question best, for the first objective or target; see :meth:`best_of`."""
+        learner = self.view.plan.document["learner"]
+        return self.best_of(next(iter(directions(learner, self.view.history.targets)), None))
 
     def best_of(self, target: str | None = None, goal: str | None = None) -> Point | None:
         """The measured point that answers the question best; None while nothing is measured.
@@ -159,8 +161,8 @@ class Result:
         Parameters
         ----------
         target : the first one by default.
-        goal : by default what the learner says it is after (a field ``goal`` with "min" or "max"), else "level" when
-            its map has levels, else "min".
+        goal : by default what the learner says it is after (a field ``direction`` or ``goal`` with "min" or "max"),
+            else "level" when its map has levels, else "min".
 
         """
         name = self._target(target)
@@ -176,12 +178,18 @@ class Result:
                 for p in self.view.history.measured if p.observation]  # fmt: skip
         return min(seen, key=lambda entry: entry[:2])[2] if seen else None
 
+    @property
+    def front(self) -> tuple[Point, ...]:
+        """Of several objectives the measured points that no other beats in all of them, by number; else none."""
+        from idds_agents.report.best import front_of
+
+        return tuple(front_of(self.view))
+
     def _goal(self, target: str) -> str:
-        given = self.view.plan.document["learner"].get("goal")
-        given = given.get(target) if isinstance(given, Mapping) else given
-        if given in ("min", "max"):
-            return str(given)
-        return "level" if target in self._levels else "min"
+        learner = self.view.plan.document["learner"]
+        way = directions({**learner, "objective": None}, [target])[target]
+        given = {"direction", "goal"} & {k for k, v in learner.items() if v}
+        return "level" if not given and target in self._levels else way
 
     @cached_property
     def _levels(self) -> dict[str, float]:
@@ -234,8 +242,9 @@ class Result:
         Parameters
         ----------
         target : only this one.
-        kind : "contour", "slices", "profile", "pairs", "parallel", "importance" or "convergence"; by default the
-            contour (in one dimension the curve), or slices where there are more than two axes.
+        kind : "contour", "slices", "profile", "pairs", "parallel", "importance", "convergence" or "search"; by default
+            the contour (in one dimension the curve), slices where there are more than two axes, or the search for an
+            optimum.
         at : parameter -> its value, or a list of them, that slices are cut at.
         style : "atlas" or "cms"; needs ``pip install 'idds-core[hep]'``.
 

@@ -1,19 +1,18 @@
 """Hyper-parameters of a gradient-boosted model, with bad trials ended early.
 
-A sweep over a space of a logarithmic, two whole-number and one categorical parameter. The model grows in stages; after
-each one the step reports its validation loss, and a trial that does worse than the median of the earlier ones at the
-same stage is pruned: it ends at once, and the point is PRUNED, with its last report on record. Smaller is better.
+A search for the smallest loss over a space of a logarithmic, two whole-number and one categorical parameter. The model
+grows in stages; after each one the step reports its validation loss, and a trial that does worse than the median of the
+earlier ones at the same stage is pruned: it ends at once, and the point is PRUNED, with its last report on record.
 
-The learner is a Sobol sequence: an even sweep. Learners that go for the optimum will take its place in one line.
+The learner goes where it expects the largest improvement; the search ends when 24 points have brought none.
 
-Run it: ``idds-core run examples/hpo/scan.py``; then ``idds-core export hpo --what points --format csv``.
+Run it: ``idds-core run examples/hpo/scan.py``; then ``idds-core show hpo`` and ``idds-core plot hpo``.
 """
 
 from __future__ import annotations
 
 from idds_core import Categorical, Context, Integer, Log, Loop, Space, chain, step
-from idds_learners import MaxPoints, Sobol
-from idds_learners.pruning import MedianRule
+from idds_learners import MaxPoints, MedianRule, NoImprovement, Optimum
 
 STAGES = 6
 
@@ -52,9 +51,8 @@ def define(max_points: int = 40, trees: int = 4) -> Loop:
             rate=Log(0.01, 1), depth=Integer(1, 5), leaf=Integer(1, 20), features=Categorical(["all", "sqrt", "log2"])
         ),
         body=chain(train),
-        learner=Sobol(),
-        until=MaxPoints(max_points),
-        targets=("loss",),
+        learner=Optimum("loss"),
+        until=NoImprovement(24) | MaxPoints(max_points),
         prune=MedianRule(after=2),
         first=8,
         batch=8,

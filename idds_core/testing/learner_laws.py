@@ -5,7 +5,8 @@
         def learner(self):
             return Mine(["f"])
 
-The learner is asked about toys whose only target is ``f``.
+The learner is asked about toys whose only target is ``f``, and about spaces and histories of every kind that it
+supports (this needs ``pip install hypothesis``). What it says it does not support it is not asked.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import copy
 import dataclasses
 import json
 import math
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
@@ -25,6 +28,7 @@ from idds_core.plugins import LEARNERS, build, describe
 from idds_core.ports import Learner, Proposal
 from idds_core.space import Space
 from idds_core.states import PointState
+from idds_core.supporting import Supports
 from idds_core.testing.toys import CIRCLE, STAIRS, Outcome, play, play_steady
 
 __all__ = ["LearnerLaws"]
@@ -92,10 +96,31 @@ class LearnerLaws:
     Attributes
     ----------
     apart : how far from a pending point, in the unit cube, a new one must be while little is known.
+    examples : how many histories of every kind it is asked about.
+    finds : "min" or "max" for a learner that claims to find the smallest or largest value with fewer points than an
+        even sweep; empty for one that claims nothing.
+    positive : whether it can see values above zero only, such as one that takes logarithms.
+    folder : where a fresh process finds the learner's module, when it is not installed.
 
     """
 
     apart = 0.02
+    examples = 20
+    finds = ""
+    positive = False
+    folder = ""
+
+    @staticmethod
+    def _can(learner: Learner) -> Supports:
+        found = getattr(learner, "supports", None)
+        return found if isinstance(found, Supports) else Supports()
+
+    def _tried_on(self, learner: Learner, space: Space) -> bool:
+        """Whether the learner says that it supports the space."""
+        can = self._can(learner)
+        return (can.constraints or not space.constraints) and all(
+            p.kind in can.kinds for p in space.parameters.values()
+        )
 
     @pytest.fixture
     def learner(self) -> Learner:
@@ -103,9 +128,10 @@ class LearnerLaws:
         raise NotImplementedError
 
     @pytest.fixture(params=sorted(_SPACES))
-    def space(self, request: pytest.FixtureRequest) -> Space:
-        """The spaces it is tried on."""
-        return _SPACES[request.param]
+    def space(self, request: pytest.FixtureRequest, learner: Learner) -> Space:
+        """The spaces it is tried on; one that it does not support gives way to the plain one."""
+        space = _SPACES[request.param]
+        return space if self._tried_on(learner, space) else _SPACES["real"]
 
     def _fair(self, proposal: Proposal, history: History, n: int) -> None:
         """At most n points, inside the space, none twice and none that exists, or a reason why there is none.
@@ -136,6 +162,8 @@ class LearnerLaws:
 
     def test_pending_points_are_not_proposed_again(self, learner: Learner, space: Space) -> None:
         """Steady mode: half of the last batch is still out."""
+        if not self._can(learner).pending:
+            return
         history = _history(learner, space, _observe)
         points = [
             dataclasses.replace(p, state=PointState.OPEN, observation=None) if p.number % 2 and p.iteration > 1 else p
@@ -148,6 +176,8 @@ class LearnerLaws:
     def test_points_are_proposed_away_from_pending_ones(self, learner: Learner, name: str) -> None:
         """Asked for one point again and again while nothing comes back: a pending point counts as looked at."""
         space = _SPACES[name]
+        if not (self._can(learner).pending and self._tried_on(learner, space)):
+            return
         history = next(play(learner, space, lambda _, p: _observe(p), batches=(10,)))
         for _ in range(5):
             proposal = learner.ask(history, 1)
@@ -161,6 +191,8 @@ class LearnerLaws:
 
     def test_in_steady_mode_every_answer_is_given_again(self, learner: Learner, space: Space) -> None:
         """From what was known and pending when it was asked, whatever has come in and been answered since."""
+        if not self._can(learner).pending:
+            return
         histories = list(play_steady(learner, space, lambda _, p: _observe(p), _uneven, top_up=2, points=18))
         last = histories[-1]
         assert any(h.pending for h in histories)
@@ -229,3 +261,72 @@ class LearnerLaws:
         history = _history(learner, space, _observe)
         assert twin == learner
         assert _same(twin.ask(history, 4), learner.ask(history, 4))
+
+    def test_any_space_and_history_is_survived(self, learner: Learner) -> None:
+        """One to eight parameters of all kinds, up to 500 points: constant, doubled, failed, pending, of wild scale."""
+        from hypothesis import HealthCheck, given, settings
+
+        from idds_core.testing.strategies import histories
+
+        @settings(derandomize=True, deadline=None, max_examples=self.examples, database=None,
+                  suppress_health_check=list(HealthCheck))  # fmt: skip
+        @given(histories(self._can(learner), positive=self.positive))
+        def holds(history: History) -> None:
+            self._fair(learner.ask(history, 3), history, 3)
+
+        holds()
+
+    def test_a_fresh_process_gives_the_same_answer(self, learner: Learner) -> None:
+        """Cold is warm: nothing that a process remembers may count."""
+        history = _history(learner, _SPACES["real"], _observe)
+        question = {
+            "learner": describe(learner, LEARNERS),
+            "history": history.to_json(),
+            "path": [self.folder, *sys.path],
+        }
+        done = subprocess.run([sys.executable, "-c", _COLD], input=json.dumps(question), capture_output=True, text=True,
+                              check=False)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout.splitlines()[-1]) == json.loads(_text(learner.ask(history, 4)))
+
+    def test_it_finds_more_than_an_even_sweep(self, learner: Learner) -> None:
+        """For learners that claim it: the median best value of five seeds after 40 points, on two toys."""
+        if not self.finds:
+            return
+        sign = 1.0 if self.finds == "min" else -1.0
+        for value in (_valley, _dents):
+            found, swept = [], []
+            for seed in range(1, 6):
+                outcomes = (lambda _, p, v=value: Observation({"f": sign * v(p)}),)
+                *_, last = play(learner, _SPACES["real"], outcomes[0], seed=seed, batches=(10, 10, 10, 10))
+                found.append(float((sign * last.values("f")).min()))
+                swept.append(min(value(p) for p in _sweep(_SPACES["real"], seed, 40)))
+            assert sorted(found)[2] <= sorted(swept)[2]
+
+
+_COLD = """
+import json, sys
+question = json.loads(sys.stdin.read())
+sys.path[:0] = [p for p in question["path"] if p and p not in sys.path]
+from idds_core.history import History
+from idds_core.plugins import LEARNERS, build
+from idds_core.testing.learner_laws import _text
+proposal = build(question["learner"], LEARNERS).ask(History.from_json(question["history"]), 4)
+print(_text(proposal))
+"""
+
+
+def _valley(p: Mapping[str, Any]) -> float:
+    """Rosenbrock's, on [-1, 1]^2: a bent valley."""
+    return float((1 - p["x"]) ** 2 + 20 * (p["y"] - p["x"] ** 2) ** 2)
+
+
+def _dents(p: Mapping[str, Any]) -> float:
+    """A bowl with dents."""
+    return float((p["x"] - 0.3) ** 2 + (p["y"] + 0.2) ** 2 + 0.1 * math.sin(9 * p["x"]) * math.sin(7 * p["y"]))
+
+
+def _sweep(space: Space, seed: int, n: int) -> list[dict[str, Any]]:
+    from scipy.stats import qmc
+
+    return space.from_unit(qmc.Sobol(space.dimension, seed=seed).random(2 ** (n - 1).bit_length())[:n])

@@ -180,7 +180,7 @@ def _parameter() -> dict[str, Any]:
         named = {"kind": {"const": kind}}
         forms.append(_object({**named, **types}, [*([] if kind == "real" else ["kind"]), *needed], cls))
         rest = {k: v for k, v in types.items() if k not in needed}
-        short = {"type": "array", "items": {"type": "string"}} if "choices" in needed else forms[0]
+        short = types["choices"] if "choices" in needed else forms[0]
         forms.append(_object({kind: short, **rest}, [kind]))
     return {"anyOf": forms}
 

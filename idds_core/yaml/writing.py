@@ -127,7 +127,7 @@ def _steps(body: list[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _parameter(given: Mapping[str, Any]) -> dict[str, Any]:
     rest = {k: _number(v) if k in ("low", "high") else v for k, v in given.items() if k != "kind"}
-    usual = (("unit", ""), ("default", None))
+    usual = (("unit", ""), ("default", None), ("when", ""))
     return {"kind": given["kind"], **{k: v for k, v in rest.items() if (k, v) not in usual}}
 
 

@@ -5,20 +5,38 @@ What a scan file needs is importable from here; numpy and scipy are loaded when 
 
 from __future__ import annotations
 
+from idds_learners.ask_tell import AskTell, Gest
+from idds_learners.command_learner import CommandLearner
 from idds_learners.conditions import BoundaryConverged, CoreHours, MaxIterations, MaxPoints, Wall
 from idds_learners.follow import Follow, When
 from idds_learners.level_set import LevelSet
-from idds_learners.pruning import MedianRule
-from idds_learners.sweep import Sobol
+from idds_learners.optimum import Optimum
+from idds_learners.optuna_sampler import Optuna
+from idds_learners.pruning import Asha, MedianRule
+from idds_learners.skopt_optimizer import Skopt
+from idds_learners.stopping import ExpectedImprovementBelow, NoImprovement, RegretBelow
+from idds_learners.sweep import Grid, Random, Sobol
 
 __all__ = [
+    "Asha",
+    "AskTell",
     "BoundaryConverged",
+    "CommandLearner",
     "CoreHours",
+    "ExpectedImprovementBelow",
     "Follow",
+    "Gest",
+    "Grid",
     "LevelSet",
     "MaxIterations",
     "MaxPoints",
     "MedianRule",
+    "NoImprovement",
+    "Optimum",
+    "Optuna",
+    "Random",
+    "RegretBelow",
+    "Skopt",
     "Sobol",
     "Wall",
     "When",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from idds_core.space import Categorical, Integer, Log, Parameter
+from idds_core.space import Categorical, Integer, Log, Ordered, Parameter
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,7 +79,7 @@ def portable(maps: Maps) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]
 
 def _map(parameter: Parameter) -> dict[str, Any]:
     """How a parameter is taken to [0, 1]: ``(f(value) - offset) / width``, f a logarithm or a choice's number."""
-    if isinstance(parameter, Categorical):
+    if isinstance(parameter, (Categorical, Ordered)):
         return {"log": False, "choices": list(parameter.choices), "offset": -0.5, "width": len(parameter.choices)}
     low, high = parameter.low, parameter.high
     if isinstance(parameter, Integer):

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from idds_learners.mapping import Maps
 
-__all__ = ["DESIGN", "EXPLORE", "REFINE", "SEQUENCE", "reasons_of"]
+__all__ = ["DESIGN", "EXPLORE", "RANDOM", "REFINE", "SEQUENCE", "reasons_of"]
 
-DESIGN, SEQUENCE, REFINE, EXPLORE = "first design", "sequence", "refine", "explore"
+DESIGN, SEQUENCE, RANDOM, REFINE, EXPLORE = "first design", "sequence", "random", "refine", "explore"
 _DIGITS = 6
 
 

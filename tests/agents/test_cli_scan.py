@@ -45,7 +45,9 @@ def test_each_template_is_fine_and_runs_to_its_end(cli: Cli, runs: Runs, templat
     assert shown["state"] in ("CONVERGED", "EXHAUSTED")
     assert shown["failures"] == {}
     assert (shown["evaluations"] == 40) if template == "custom" else (shown["evaluations"] == 12)
-    if template != "custom":  # it has no map
+    if template == "hpo":
+        assert shown["best"][0]["target"] == "error"
+    elif template != "custom":  # it has no map
         assert (runs.folder / f"{template}-run" / "contour.csv").stat().st_size > 100
 
 

@@ -17,7 +17,7 @@ from idds_core.space import Real, Space
 from idds_core.states import TERMINAL, LoopState, PointState
 from idds_core.store import LoopRecord
 from idds_core.testing.fakes import ScriptedProvider, arguments, failure, success
-from idds_learners import MaxPoints, MedianRule, Sobol
+from idds_learners import Asha, MaxPoints, MedianRule, Sobol
 from tests.world import World, function, toy
 
 EPOCHS = 4
@@ -148,6 +148,41 @@ def test_how_fast_it_is_heard_and_how_the_job_ends_makes_no_difference(world: An
     assert fast.history.digest == slow.history.digest
     assert [p.last_report for p in fast.history.points] == [p.last_report for p in slow.history.points]
     assert fast.violations() == {}
+
+
+def test_only_the_best_of_a_rung_go_on(world: Any) -> None:
+    made = world(Reporting(), Asha(first=1, factor=3))
+    assert run(made).state is LoopState.EXHAUSTED
+    history = made.history
+    pruned = [p for p in history.points if p.state is PointState.PRUNED]
+    assert pruned
+    assert all(p.state is PointState.MEASURED for p in history.points[:4])  # there was nothing to compare with
+    for point in pruned:
+        assert point.last_report is not None
+        assert point.last_report[0] in (1, 3)  # the rungs
+        job = made.store.jobs.all(made.loop.id, point=point.number)[0]
+        assert (job.state, job.attempts) == ("CANCELLED", 1)
+        assert "is not among the best" in job.reason
+    best = min(history.points, key=lambda p: p.parameters["x"])
+    assert best.state is PointState.MEASURED
+    assert made.violations() == {}
+
+
+@pytest.mark.parametrize("rule", [Asha(factor=2), Asha(minimize=False)])
+@pytest.mark.parametrize("dies_after", [5, 23, 41])
+def test_successive_halving_is_the_same_after_any_crash(world: Any, rule: Asha, dies_after: int) -> None:
+    undisturbed = world(Reporting(), rule)
+    run(undisturbed)
+    made = world(Reporting(pace=2), rule)
+    for count in range(dies_after * 4):
+        part = ("start", "step", "poll", "collect", "claim", "dispatch", "conduct")[count % 7]
+        agent: Any = {"start": made.transformer, "step": made.transformer}.get(part, made.carrier)
+        made.conductor.step() if part == "conduct" else getattr(agent, part)()
+    made.provider.said.clear()
+    made.restart()
+    assert run(made).state is LoopState.EXHAUSTED
+    assert made.history.digest == undisturbed.history.digest
+    assert made.violations() == {}
 
 
 @pytest.mark.parametrize("dies_after", [*range(1, 60, 3)])

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from idds_core import Categorical, Integer, Log, Real, Space
+from idds_core import Categorical, Integer, Log, Ordered, Real, Space
 from idds_core.errors import DefinitionError
 from idds_core.space import round12
 
@@ -22,7 +22,10 @@ finite = st.floats(-1e9, 1e9)
 
 @st.composite
 def parameters(draw: Any) -> Any:
-    kind = draw(st.sampled_from(["real", "log", "integer", "categorical"]))
+    kind = draw(st.sampled_from(["real", "log", "integer", "categorical", "ordered"]))
+    if kind == "ordered":
+        values = draw(st.sampled_from([st.integers(-99, 99), st.floats(-9, 9), st.text("abc", min_size=1, max_size=3)]))
+        return Ordered(tuple(draw(st.lists(values, min_size=1, max_size=5, unique=True))))
     if kind == "categorical":
         return Categorical(tuple(draw(st.lists(st.text("abcxyz_", min_size=1, max_size=4), min_size=1, unique=True))))
     if kind == "integer":
@@ -37,6 +40,11 @@ def parameters(draw: Any) -> Any:
 
 spaces = st.lists(parameters(), min_size=1, max_size=5).map(lambda ps: Space({f"p{i}": p for i, p in enumerate(ps)}))
 cubes = st.integers(0, 2**32 - 1).map(np.random.default_rng)
+
+
+def _given(parameter: Any) -> Any:
+    """Values that the user wrote down."""
+    return parameter.choices if isinstance(parameter, Ordered) else (parameter.low, parameter.high)
 
 
 def codes(space: Any) -> Any:
@@ -63,7 +71,7 @@ def test_a_point_comes_back_from_the_unit_cube(space: Any, rng: Any) -> None:
     again = space.from_unit(u)
     for point, other in zip(points, again, strict=True):
         for name, parameter in space.parameters.items():
-            if isinstance(parameter, (Integer, Categorical)):
+            if isinstance(parameter, (Integer, Categorical, Ordered)):
                 assert other[name] == point[name]
             else:
                 width = parameter.high - parameter.low
@@ -77,7 +85,7 @@ def test_points_are_the_same_wherever_they_are_written_down(space: Any, rng: Any
     assert json.loads(json.dumps(points)) == points
     for point in points:
         for name, value in point.items():
-            inside = not isinstance(value, float) or value in (space.parameters[name].low, space.parameters[name].high)
+            inside = not isinstance(value, float) or value in _given(space.parameters[name])
             assert inside or value == round12(value)
 
 
@@ -105,6 +113,54 @@ def test_no_points_are_no_rows() -> None:
     assert space.to_unit([]).shape == (0, 2)
     assert space.allowed([]).tolist() == []
     assert space.from_unit(np.empty((0, 2))) == []
+
+
+# ---------------------------------------------------------------------- parameters that do not always apply
+TREE = Space(
+    model=Categorical(["svc", "trees"]),
+    c=Log(0.1, 10, when="model == 'svc'"),
+    kernel=Categorical(["rbf", "poly"], when="model == 'svc'", default="rbf"),
+    degree=Integer(2, 5, when="kernel == 'poly'", default=3),
+    trees=Ordered([16, 32, 64], when="model == 'trees'", default=32),
+)
+
+
+@quick
+@given(rng=cubes)
+def test_what_does_not_apply_stands_at_its_default(rng: Any) -> None:
+    assert TREE.problems() == []
+    for point in TREE.from_unit(rng.random((20, 5))):
+        assert TREE.point_problem(point) == ""
+        if point["model"] == "trees":
+            assert (point["c"], point["kernel"], point["degree"]) == (1.0, "rbf", 3)
+        else:
+            assert point["trees"] == 32
+            assert isinstance(point["trees"], int)
+        assert point["kernel"] == "poly" or point["degree"] == 3
+
+
+def test_a_point_with_a_value_of_what_does_not_apply_is_refused() -> None:
+    point = {"model": "trees", "c": 5.0, "kernel": "rbf", "degree": 3, "trees": 64}
+    assert TREE.point_problem(point) == "c does not apply (model == 'svc'), so it must be 1.0"
+    assert TREE.settled([point]) == [{**point, "c": 1.0}]
+
+
+def test_what_depends_on_something_that_does_not_apply_does_not_apply() -> None:
+    space = Space(a=Categorical(["x", "y"]), b=Categorical(["u", "v"], when="a == 'x'", default="v"),
+                  z=Real(0, 1, when="b == 'v'"))  # fmt: skip
+    met = space.applies([{"a": "y", "b": "v", "z": 0.1}, {"a": "x", "b": "v", "z": 0.1}])
+    assert met["z"].tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("when", "why"), [("z > 0.5", "unknown name 'z'"), ("y > 0", "unknown name 'y'"), ("x + 1", "it is a number"),
+                      ("x.real > 0", "not allowed")],
+)  # fmt: skip
+def test_when_a_parameter_applies_is_told_by_parameters_before_it(when: str, why: str) -> None:
+    (problem,) = Space(x=Real(0, 1), y=Real(0, 1, when=when), z=Real(0, 1)).problems()
+    assert problem.code == "E-SPACE-012"
+    assert why in problem.why
+    assert problem.where == "space.y.when"
 
 
 # ---------------------------------------------------------------------- constraints
@@ -187,6 +243,10 @@ def test_a_broken_constraint_is_an_error_when_it_is_used() -> None:
         (Categorical(["a", 1]), "E-SPACE-005"),
         (Categorical(["a", "b\0"]), "E-SPACE-005"),
         (Categorical(5), "E-SPACE-005"),
+        (Ordered([1, 1.0]), "E-SPACE-005"),
+        (Ordered([1, "a"]), "E-SPACE-005"),
+        (Ordered([True, 2]), "E-SPACE-005"),
+        (Ordered([float("nan")]), "E-SPACE-005"),
         ((0, 1), "E-SPACE-008"),
         (None, "E-SPACE-008"),
         (Real(-1.7e308, 1.7e308), "E-SPACE-010"),

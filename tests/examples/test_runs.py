@@ -76,13 +76,24 @@ def test_hpo_prunes_what_does_worse_and_keeps_what_it_last_said(tmp_path: Path) 
     shown = json.loads(idds("show", "hpo", "--workdir", tmp_path, "--json"))
     assert set(shown["points"]) == {"MEASURED", "PRUNED"}
     assert sum(shown["points"].values()) == 24
+    (best,) = shown["best"]
+    assert (best["target"], best["direction"]) == ("loss", "min")
+    assert best["value"] < 0.2
     assert shown["failures"] == {}
-    points = json.loads(idds("show", "hpo/it/3", "--workdir", tmp_path, "--json"))["points"]
-    pruned = [p for p in points if p["state"] == "PRUNED"]
+    turns = [json.loads(idds("show", f"hpo/it/{i}", "--workdir", tmp_path, "--json"))["points"] for i in (2, 3)]
+    pruned = [p for points in turns for p in points if p["state"] == "PRUNED"]
     assert pruned
     assert all(p["last_report"]["step"] >= 2 and p["observation"] is None for p in pruned)
     idds("replay", "hpo", "--workdir", tmp_path)
     idds("verify", "--workdir", tmp_path)
+
+
+def test_a_learner_in_awk_finds_the_lowest_point(tmp_path: Path) -> None:
+    scan = ROOT / "examples" / "other_language" / "scan.py"
+    idds("run", scan, "--workdir", tmp_path, "--quiet", codes=(2,))
+    shown = json.loads(idds("show", "lowest", "--workdir", tmp_path, "--json"))
+    assert shown["best"][0]["value"] < 0.08
+    idds("replay", "lowest", "--workdir", tmp_path)
 
 
 def test_shell_runs_with_command_lines_only(tmp_path: Path) -> None:

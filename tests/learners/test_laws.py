@@ -10,7 +10,7 @@ from idds_core.history import History
 from idds_core.ports import Proposal
 from idds_core.testing.learner_laws import LearnerLaws
 from idds_core.testing.toys import CIRCLE
-from idds_learners import LevelSet, Sobol
+from idds_learners import Grid, LevelSet, Optimum, Optuna, Random, Sobol
 
 
 class TestLevelSet(LearnerLaws):
@@ -20,6 +20,8 @@ class TestLevelSet(LearnerLaws):
 
 
 class TestLevelSetInProbit(LearnerLaws):
+    positive = True  # its transform is a logarithm
+
     @pytest.fixture
     def learner(self) -> Any:
         return LevelSet("f", level={"f": 0.5}, transform={"f": "log"}, first=4, maximin=0.0)
@@ -35,6 +37,64 @@ class TestSobolWithAMap(LearnerLaws):
     @pytest.fixture
     def learner(self) -> Any:
         return Sobol("f", level=0.5, transform="none")
+
+
+class TestRandom(LearnerLaws):
+    @pytest.fixture
+    def learner(self) -> Any:
+        return Random()
+
+
+class TestGrid(LearnerLaws):
+    @pytest.fixture
+    def learner(self) -> Any:
+        return Grid(steps=7)
+
+
+class TestOptimum(LearnerLaws):
+    finds = "min"
+    apart = 0.009  # near an optimum that is known well, points are close together
+
+    @pytest.fixture
+    def learner(self) -> Any:
+        return Optimum("f")
+
+
+class TestOptimumOfALargestValue(LearnerLaws):
+    finds = "max"
+    examples = 5
+    apart = 0.009
+
+    @pytest.fixture
+    def learner(self) -> Any:
+        return Optimum(direction={"f": "max"}, first=4)
+
+
+class TestTpe(LearnerLaws):
+    apart = 0.001  # it draws at random, and may come near
+    examples = 8
+
+    @pytest.fixture
+    def learner(self) -> Any:
+        return Optuna("f", sampler="tpe")
+
+
+class TestCmaEs(LearnerLaws):
+    apart = 0.0001
+    examples = 8
+
+    @pytest.fixture
+    def learner(self) -> Any:
+        return Optuna(sampler="cmaes")
+
+
+class TestNsga2(LearnerLaws):
+    apart = 0.001
+    examples = 8
+
+    @pytest.fixture
+    def learner(self) -> Any:
+        return Optuna(sampler="nsga2")
 
 
 @dataclass(frozen=True)

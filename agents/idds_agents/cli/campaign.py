@@ -24,7 +24,7 @@ from idds_agents.workspace import Workspace
 from idds_core.definition import Definition, validate
 from idds_core.errors import Problem
 from idds_core.model import Loop
-from idds_core.space import Categorical, Integer, Space
+from idds_core.space import Categorical, Integer, Ordered, Space
 from idds_core.states import TERMINAL
 from idds_core.store import Store, WorkflowRecord
 
@@ -276,6 +276,9 @@ def _parameters(space: Space, texts: Mapping[str, str]) -> dict[str, Any]:
     for name, parameter in space.parameters.items():
         if isinstance(parameter, Categorical):
             found[name] = texts[name]
+            continue
+        if isinstance(parameter, Ordered):
+            found[name] = next((c for c in parameter.choices if texts[name] == str(c)), texts[name])
             continue
         value = number_of(texts[name], name)
         found[name] = int(value) if isinstance(parameter, Integer) and value.is_integer() else value

@@ -19,13 +19,16 @@ _MOST = 3  # lines for failures of one kind in one iteration; 'show' counts them
 
 
 def figures(diagnostics: Any) -> str:
-    """``emv 1.58 %, kappa 1.26``: what the learner says of its map."""
+    """``emv 1.58 %, kappa 1.26``: what the learner says of its map, or of the best it has found."""
     words = []
     emv, kappa = diagnostics.get("emv"), diagnostics.get("kappa")
     if isinstance(emv, float):
         words.append(f"emv {100 * emv:.3g} %")
     if isinstance(kappa, float):
         words.append(f"kappa {kappa:.3g}")
+    found = diagnostics.get("objectives")
+    if isinstance(found, dict):  # a learner of optima
+        words += [f"best {name} {told['best']:.5g}" for name, told in found.items()]
     return ", ".join(words)
 
 

@@ -15,7 +15,7 @@ from idds_agents.cli.text import print_json, say, warn
 from idds_agents.cli.where import looking, resolve_loop
 from idds_agents.report.reading import LoopView, view_loop
 from idds_core.errors import IddsError, Problem
-from idds_core.space import Categorical, Integer, Log, Parameter, Space
+from idds_core.space import Categorical, Integer, Log, Ordered, Parameter, Space
 
 if TYPE_CHECKING:
     from idds_agents.report.exports import Request
@@ -173,7 +173,7 @@ def _points(space: Space, head: list[str], lines: _Lines, file: Path) -> list[di
 
 def value_reader(parameter: Parameter) -> Callable[[str], Any]:
     """What reads a value of a parameter from text; it raises ValueError with the reason."""
-    if isinstance(parameter, Categorical):
+    if isinstance(parameter, (Categorical, Ordered)):
         return lambda text: _choice(text, parameter)
     positive, whole = isinstance(parameter, Log), isinstance(parameter, Integer)
 
@@ -191,10 +191,11 @@ def value_reader(parameter: Parameter) -> Callable[[str], Any]:
     return read
 
 
-def _choice(text: str, parameter: Categorical) -> str:
-    if text not in parameter.choices:
-        raise ValueError(f"the choices are {', '.join(parameter.choices)}")
-    return text
+def _choice(text: str, parameter: Categorical | Ordered) -> Any:
+    for choice in parameter.choices:
+        if text == str(choice):
+            return choice
+    raise ValueError(f"the choices are {', '.join(map(str, parameter.choices))}")
 
 
 def _warn_outside(space: Space, points: list[dict[str, Any]]) -> None:

@@ -115,6 +115,10 @@ def _fact(name: str, value: Any) -> str:
         return duration(float(value))
     if name in ("points", "failures", "failures_by_code"):
         return counts(value)
+    if name == "best":
+        words = {"min": "smallest", "max": "largest"}
+        return "; ".join(f"{words[b['direction']]} {b['target']} {number(b['value'])} at point {b['point']} "
+                         f"({_fact('', b['parameters'])})" for b in value)  # fmt: skip
     if name == "adds":
         return said_of(value)
     if isinstance(value, dict):

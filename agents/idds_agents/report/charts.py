@@ -6,12 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from idds_agents.report.best import progress, sought
 from idds_agents.report.pictures import COLOURS
 from idds_agents.report.reading import LoopView
 from idds_agents.report.svg import Box, Scale
 from idds_core.ports import Gauge
 
-__all__ = ["charts", "finite", "title_of"]
+__all__ = ["charts", "finite", "search_charts", "title_of"]
 
 #: diagnostic -> title, factor, unit, whether a logarithm shows it better, and a value to compare with
 _KNOWN: Mapping[str, tuple[str, float, str, bool, float | None]] = {
@@ -22,8 +23,12 @@ _KNOWN: Mapping[str, tuple[str, float, str, bool, float | None]] = {
     "loo_z2": ("Leave-one-out z²: 1 is as large as expected", 1.0, "", True, 1.0),
     "excluded_share": ("Share of the space that is excluded", 100.0, "%", False, None),
     "unexplored_volume": ("Largest ball without a point, as a share of the space", 100.0, "%", False, None),
+    "expected_improvement": ("Expected improvement of the most promising point", 1.0, "", True, None),
+    "regret_bound": ("Bound of the regret", 1.0, "", True, None),
+    "hypervolume": ("Hypervolume of the front", 1.0, "", False, None),
 }
 _MOST = 8
+_WIDE = 30.0
 _DECADES = 12.0
 _ABOVE_ZERO = 1e-9
 
@@ -40,6 +45,19 @@ def title_of(name: str) -> str:
     ('Expected misclassified share', 'own')
     """
     return _KNOWN[name][0] if name in _KNOWN else name
+
+
+def search_charts(view: LoopView) -> list[dict[str, Any]]:
+    """For each objective of a search the values by evaluation, and the best so far."""
+    found = []
+    for target, direction in sought(view).items():
+        values, best = progress(view, target, direction)
+        if not values:
+            continue
+        steps = [(n, v) for n, v in enumerate(best, 1) if n in (1, len(best)) or v != best[n - 2]]
+        log = min(values) > 0 and max(values) > _WIDE * min(values)
+        found.append(_chart(f"Best {target} so far", "", [("", steps)], None, "", log=log, by="evaluation"))
+    return found
 
 
 def charts(view: LoopView, gauges: Sequence[Gauge]) -> list[dict[str, Any]]:
@@ -89,6 +107,7 @@ def _chart(
     words: str,
     *,
     log: bool,
+    by: str = "iteration",
 ) -> dict[str, Any]:
     seen = [v for _, points in lines for _, v in points] + ([] if limit is None else [limit])
     if log:  # a share of nothing has no logarithm: it lies at the foot
@@ -109,12 +128,13 @@ def _chart(
                 "colour": i % COLOURS,
                 "path": "M" + "L".join(f"{x} {y}" for x, y in places),
                 "dots": [
-                    {"x": x, "y": y, "k": k, "words": f"{label} iteration {k}: {v:.4g} {unit}".strip()}
+                    {"x": x, "y": y, "k": k, "words": f"{label} {by} {k}: {v:.4g} {unit}".strip()}
                     for (x, y), (k, v) in zip(places, points, strict=True)
                 ],
             }
         )
     return {
+        "x_label": by,
         "title": f"{title}{f' [{unit}]' if unit else ''}",
         "frame": box,
         "x_ticks": box.x.ticks(8, whole=True),

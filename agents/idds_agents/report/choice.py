@@ -16,6 +16,7 @@ _WORDS = {
     "added": "a person added it",
     "retry": "a person let it be tried again",
     "first design": "it is of the first design, which is spread evenly over the space",
+    "random": "it was drawn at random",
     "sequence": "it is the next of a sequence that fills the space evenly",
     "refine": "it was chosen to refine the contour",
     "explore": "it was chosen to explore, as far as possible from all other points",

@@ -14,7 +14,7 @@ from idds_agents.report.surface import Surface, regions, surface_of
 from idds_core.errors import IddsError
 from idds_core.history import Point
 from idds_core.ports import Surrogate
-from idds_core.space import Categorical, Parameter, Space
+from idds_core.space import Categorical, Ordered, Parameter, Space
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,7 +70,7 @@ def common_space(a: Side, b: Side) -> Space:
 
 
 def _overlap(name: str, p: Any, q: Any) -> Parameter:
-    if isinstance(p, Categorical):
+    if isinstance(p, (Categorical, Ordered)):
         if set(p.choices) != set(q.choices):
             raise _unlike(f"the choices of {name} differ")
         return p

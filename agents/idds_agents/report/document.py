@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from idds_agents.report.best import best_documents
 from idds_agents.report.reading import LoopView
 from idds_core.history import Point
 from idds_core.states import AttemptState
@@ -41,6 +42,7 @@ def loop_document(view: LoopView, store: Store) -> dict[str, Any]:
         "points": view.points_by_state,
         "failures": classes,
         "failures_by_code": codes,
+        **best_documents(view),
         "digest": view.history.digest,
         "seed": view.workflow.seed,
         "targets": list(view.plan.loop.targets),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from idds_agents.report.best import sought
 from idds_agents.report.cuts import ordered, slices
 from idds_agents.report.figure_data import FORMATS, Table, write_data
 from idds_agents.report.map_data import line_table, map_documents
@@ -23,6 +24,7 @@ from idds_agents.report.plot_shape import draw_pairs, draw_profiles, pair_shares
 from idds_agents.report.plot_slices import draw_slices
 from idds_agents.report.points import points_table
 from idds_agents.report.reading import LoopView
+from idds_agents.report.search_plot import draw_search, progress_table
 from idds_agents.report.shape import cloud, excluded_volume, profile
 from idds_agents.report.style import save
 from idds_agents.report.surface import GRID, Surface, need_surrogate, surface_of
@@ -41,7 +43,8 @@ MOST_SLICES = 12
 class Wanted:
     """What is to be drawn.
 
-    kind : one of :data:`KINDS`; None: the contour, or slices where there are more than two axes.
+    kind : one of :data:`KINDS`; None: the contour, slices where there are more than two axes, or the search where an
+        optimum is looked for.
     target : only this one; fixed : parameter -> values that slices are cut at; style : of an experiment.
     """
 
@@ -78,6 +81,8 @@ def kind_of(view: LoopView, wanted: Wanted) -> str:
             raise IddsError.of("E-PLOT-007", f"there is no plot {wanted.kind}", "", view.path,
                                did_you_mean(wanted.kind, list(KINDS)) or f"Use one of {', '.join(KINDS)}.")  # fmt: skip
         return wanted.kind
+    if sought(view):
+        return "search"
     space = view.plan.loop.space
     return "contour" if not wanted.fixed and space.dimension == len(ordered(space)) <= 2 else "slices"
 
@@ -184,11 +189,19 @@ def _importance(view: LoopView, wanted: Wanted) -> Drawing:
 
 
 def _convergence(view: LoopView, wanted: Wanted) -> Drawing:
+    if sought(view):
+        return _search(view, wanted)
     table = convergence_table(view)
     if not any(n.endswith(".emv") for n in table):
         raise IddsError.of("E-REPORT-002", f"{view.path} has no map", "its learner has told nothing of one", view.path,
                            "Wait for more points, or use a learner that has a map.")  # fmt: skip
     return Drawing("convergence", lambda: draw_convergence(view, table, wanted.style), {"iterations": table})
+
+
+def _search(view: LoopView, wanted: Wanted) -> Drawing:
+    table = progress_table(view, wanted.target)
+    return Drawing("search", lambda: draw_search(view, wanted.target, wanted.style),
+                   {"search": table, "points": points_columns(view)})  # fmt: skip
 
 
 KINDS: dict[str, Callable[[LoopView, Wanted], Drawing]] = {
@@ -199,4 +212,5 @@ KINDS: dict[str, Callable[[LoopView, Wanted], Drawing]] = {
     "parallel": _parallel,
     "importance": _importance,
     "convergence": _convergence,
+    "search": _search,
 }

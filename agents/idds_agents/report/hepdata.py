@@ -14,7 +14,7 @@ from idds_agents.report.reading import LoopView
 from idds_agents.report.surface import CURVES, Line, Surface, levels_of, need_surrogate, surface_of
 from idds_core.errors import IddsError
 from idds_core.history import Point
-from idds_core.space import Categorical, Integer
+from idds_core.space import Categorical, Integer, Ordered
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,7 +56,7 @@ def write_submission(view: LoopView, folder: Path) -> None:
 def _surface(view: LoopView) -> Surface | None:
     """The map, where lines can be drawn on one; the measured points are worth a submission without."""
     space = view.plan.loop.space
-    if space.dimension > 2 or any(isinstance(p, Categorical) for p in space.parameters.values()):
+    if space.dimension > 2 or any(isinstance(p, (Categorical, Ordered)) for p in space.parameters.values()):
         return None
     try:
         return surface_of(space, need_surrogate(view))

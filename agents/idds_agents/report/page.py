@@ -13,7 +13,8 @@ from typing import Any
 
 from idds_agents.cli.text import clean, duration
 from idds_agents.report import facts
-from idds_agents.report.charts import charts, finite, title_of
+from idds_agents.report.best import bests, front_of, ranked, sought
+from idds_agents.report.charts import charts, finite, search_charts, title_of
 from idds_agents.report.cuts import ordered, slices
 from idds_agents.report.document import excluded
 from idds_agents.report.export import write_whole
@@ -23,6 +24,7 @@ from idds_agents.report.reading import LoopView
 from idds_agents.topups import said_of
 from idds_core import __version__
 from idds_core.errors import IddsError
+from idds_core.history import Point
 from idds_core.ports import Gauge
 from idds_core.states import LoopState, PointState
 from idds_core.store import Store
@@ -32,6 +34,7 @@ __all__ = ["Report", "make_report", "write_report"]
 _NODES, _SLICE_NODES, _CURVE_NODES = 81, 49, 301
 _MOST_SLICES, _MOST_SLICE_FRAMES, _SLICED_POINTS = 6, 16, 3000
 _MOST_POINTS = 1000
+_BEST = 10
 _LEAST = 1e-3
 _MOODS: Mapping[LoopState, str] = {
     LoopState.CONVERGED: "good",
@@ -122,7 +125,7 @@ def _figure(value: Any) -> str:
 def _maps(view: LoopView) -> dict[str, Any]:
     """The map by iteration, curves, cuts, or a line that says why there is none."""
     found: dict[str, Any] = {"map": None, "curves": [], "curve_targets": [], "slices": [], "slider": None,
-                             "through": "", "left_out": 0}  # fmt: skip
+                             "through": "", "left_out": 0, "best": None}  # fmt: skip
     space, count = view.plan.loop.space, Counter(p.state for p in view.history.points)
     found |= {
         "dimension": space.dimension,
@@ -135,6 +138,8 @@ def _maps(view: LoopView) -> dict[str, Any]:
             ("open", "open", count[PointState.OPEN]),
         ],
     }
+    if sought(view):
+        return found | {"best": _search(view), "no_map": "Nothing is measured yet."}
     if view.surrogate is None:
         return found
     names = ordered(space)
@@ -171,6 +176,32 @@ def _slider(seen: Sequence[Frame]) -> dict[str, Any]:
     return {"numbers": [f.number for f in seen], "notes": frame_notes(seen)}
 
 
+def _search(view: LoopView) -> dict[str, Any] | None:
+    """The best points of each objective, and the front of several; None while nothing is measured."""
+    targets = sought(view)
+    if not view.history.measured:
+        return None
+    tables: list[dict[str, Any]] = [
+        {"target": target, "direction": way, "points": [b.point for b in ranked(view, target, way)[:_BEST]]}
+        for target, way in targets.items()
+    ]
+    front = front_of(view)
+    if front:
+        tables = [{"target": "", "direction": "", "points": front[:_MOST_POINTS]}]
+    return {
+        "names": view.plan.loop.space.names,
+        "targets": view.history.targets,
+        "tables": [table | {"points": [_row(view, p) for p in table["points"]]} for table in tables],
+        "front": len(front),
+    }
+
+
+def _row(view: LoopView, point: Point) -> dict[str, Any]:
+    values = point.observation.values if point.observation else {}
+    cells = [*(point.parameters[n] for n in view.plan.loop.space.names), *(values.get(t) for t in view.history.targets)]
+    return {"number": point.number, "cells": [_short(c) for c in cells]}
+
+
 def _trimmed(seen: list[Frame]) -> list[Frame]:
     """Without any map at all there is nothing for a slider to move."""
     return seen if any(f.surface is not None or f.slices is not None for f in seen) else []
@@ -186,6 +217,7 @@ def _header(view: LoopView) -> dict[str, Any]:
         ("core hours", _figure(view.core_hours)),
         ("wall time", duration(view.elapsed_s)),
     ]
+    tiles += [(f"best {b.target}", _short(b.value)) for b in bests(view)]
     if isinstance(emv, (int, float)) and math.isfinite(emv):
         tiles.insert(2, ("still misclassified", f"{100 * emv:.2g} %"))
     began, looked = (
@@ -215,7 +247,8 @@ def _health(view: LoopView) -> dict[str, Any]:
         coverage = (f"The largest ball without a point has a radius of {radius:.3g} in the unit cube and holds "
                     f"{100 * volume:.3g} % of the allowed space.")  # fmt: skip
     return {
-        "charts": charts(view, facts.gauges_of(view)),
+        "charts": [*search_charts(view), *charts(view, facts.gauges_of(view))],
+        "searching": bool(sought(view)),
         "health": told,
         "excluded": _excluded(view),
         "importance": _importance(told),

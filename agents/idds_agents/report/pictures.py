@@ -14,7 +14,7 @@ from idds_agents.report.surface import Axis, Surface, forbidden, levels_of
 from idds_agents.report.svg import Box, Scale, filled_path, line_path, lines_path
 from idds_agents.topups import said_of
 from idds_core.history import Point
-from idds_core.space import Categorical
+from idds_core.space import Categorical, Ordered
 from idds_core.states import PointState
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def _words(view: LoopView, point: Point) -> str:
         words.append(choice_text(view.chosen[point.number]).partition(";")[0])
     for name, value in point.parameters.items():
         parameter = view.plan.loop.space.parameters[name]
-        unit = "" if isinstance(parameter, Categorical) else f" {parameter.unit}"
+        unit = "" if isinstance(parameter, (Categorical, Ordered)) else f" {parameter.unit}"
         words.append(f"{name} = {_number(value)}{unit}".rstrip())
     if point.observation:
         for name, value in point.observation.values.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from idds_agents.report import layers
+from idds_agents.report.best import sought
 from idds_agents.report.reading import LoopView
 from idds_agents.report.style import grid_of, look
 from idds_agents.report.surface import GRID, Surface, need_surrogate, surface_of
@@ -21,7 +22,7 @@ _FOOT = 0.035
 
 
 def draw(view: LoopView, target: str | None = None, nodes: int = GRID) -> Figure:
-    """The figure of a loop in one or two dimensions; of one target, or of all. `nodes` of an axis in two.
+    """The figure of a loop: its map in one or two dimensions (`nodes` of an axis in two), or the search for an optimum.
 
     Raises
     ------
@@ -30,6 +31,10 @@ def draw(view: LoopView, target: str | None = None, nodes: int = GRID) -> Figure
 
     """
     check_target(view, target)
+    if sought(view):
+        from idds_agents.report.search_plot import draw_search
+
+        return draw_search(view, target)
     space, surrogate = view.plan.loop.space, need_surrogate(view)
     return draw_surface(view, surface_of(space, surrogate, CURVE_NODES if space.dimension == 1 else nodes), target)
 

@@ -9,6 +9,7 @@ from typing import Any
 from idds_agents.report.reading import LoopView
 from idds_agents.topups import words
 from idds_core.history import Point
+from idds_core.space import Categorical, Integer, Ordered, Parameter
 
 __all__ = ["OWN_COLUMNS", "Column", "Table", "free_name", "points_table"]
 
@@ -47,6 +48,12 @@ class Table:
         return [row[index] for row in self.rows]
 
 
+def _type_of(parameter: Parameter) -> str:
+    if isinstance(parameter, (Categorical, Ordered)):
+        return "text" if isinstance(parameter.choices[0], str) else "number"
+    return "integer" if isinstance(parameter, Integer) else "number"
+
+
 def points_table(view: LoopView, points: Sequence[Point] | None = None) -> Table:
     """A row for each point: number, iteration, state, parameters, targets with sigmas, extras, failure, reason.
 
@@ -59,11 +66,8 @@ def points_table(view: LoopView, points: Sequence[Point] | None = None) -> Table
     taken = set(OWN_COLUMNS)
     columns = [Column("number", "own", "number", "integer"), Column("iteration", "own", "iteration", "integer"),
                Column("state", "own", "state", "text")]  # fmt: skip
-    types = {"categorical": "text", "integer": "integer"}
     for name, p in space.parameters.items():
-        columns.append(
-            Column(free_name(name, "parameter", taken), "parameter", name, types.get(p.kind, "number"), p.unit)
-        )
+        columns.append(Column(free_name(name, "parameter", taken), "parameter", name, _type_of(p), p.unit))
     for target in view.history.targets:
         columns.append(Column(free_name(target, "target", taken), "target", target, "number"))
         columns.append(Column(free_name(f"{target}_sigma", "sigma", taken), "sigma", target, "number"))

@@ -158,7 +158,7 @@ def need_surrogate(view: LoopView) -> Surrogate:
             f"{view.path} has no map",
             f"{view.evaluations} points are measured, the learner is {kind}",
             view.path,
-            "Wait for more points, or use a learner that has a map.",
+            "Wait for more points, or use a learner that has a map; tables of points need none (--what points).",
         )
     return surrogate
 

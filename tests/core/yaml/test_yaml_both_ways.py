@@ -16,6 +16,7 @@ from idds_core import (
     Integer,
     Log,
     Loop,
+    Ordered,
     Real,
     Requirements,
     Retry,
@@ -86,13 +87,16 @@ counts = st.integers(1, 50)
 @st.composite
 def parameters(draw: Any) -> Any:
     low, width, unit = draw(numbers), draw(st.floats(1e-3, 1e6)), draw(odd)
-    match draw(st.integers(0, 3)):
+    match draw(st.integers(0, 4)):
         case 0:
             return Real(low, low + width, unit)
         case 1:
             return Log(abs(low) + 1e-3, abs(low) + width + 1, unit)
         case 2:
             return Integer(int(low), int(low) + 1 + int(width), unit)
+        case 3:
+            values = draw(st.sampled_from([st.integers(-99, 99), st.floats(-9, 9), odd]))
+            return Ordered(draw(st.lists(values, min_size=1, max_size=4, unique=True)), unit, when=draw(odd))
     return Categorical(draw(st.lists(odd, min_size=1, max_size=4, unique=True)), unit)
 
 

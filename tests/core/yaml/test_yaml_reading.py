@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from idds_core import Categorical, Integer, Log, Loop, Real, Requirements, Retry, Space, chain, command
+from idds_core import Categorical, Integer, Log, Loop, Ordered, Real, Requirements, Retry, Space, chain, command
 from idds_core.definition import Definition, validate
 from idds_core.errors import DefinitionError
 from idds_core.loading import load
@@ -27,6 +27,7 @@ space:
   g: {log: [1e-3, 1], unit: ""}
   n: {kind: integer, low: 1, high: 012}
   tune: [on, a14]
+  size: {ordered: [16, 32], default: 32, when: tune == 'on'}
 constraints: m_zp > m_a + 125
 steps:
   generate:
@@ -48,7 +49,8 @@ SAME = Loop(
     "scan",
     Space(
         m_zp=Real(400, 2800, "GeV"), m_a=Real(200, 1200), g=Log(0.001, 1), n=Integer(1, 12),
-        tune=Categorical(["on", "a14"]), constraints=["m_zp > m_a + 125"],
+        tune=Categorical(["on", "a14"]), size=Ordered([16, 32], when="tune == 'on'", default=32),
+        constraints=["m_zp > m_a + 125"],
     ),
     chain(
         command("generate", "./mc.sh {m_zp} '{m_a} {g}' {seed}", outputs={"events": "events.txt"},
@@ -291,7 +293,7 @@ def test_a_record_that_is_a_word_is_told_with_its_keys(wrong: str, says: str) ->
 def test_a_constraint_that_excludes_every_point_names_its_line() -> None:
     (line,) = told(SCAN.replace("constraints: m_zp > m_a + 125", "constraints:\n  - m_zp > 1\n  - m_zp > m_a + 3000"))
     assert line.startswith("E-SPACE-004 constraint 'm_zp > m_a + 3000' excludes every point")
-    assert "(scan.yaml:11)" in line
+    assert "(scan.yaml:12)" in line
 
 
 def test_what_is_missing_is_told_with_an_example() -> None:

@@ -1,18 +1,19 @@
-"""Hyper-parameters of a scikit-learn model: its error over a plane of settings, by cross-validation.
+"""Hyper-parameters of a scikit-learn model: where its cross-validated error is smallest.
 
-The learner here is a Sobol sequence: an even sweep, which learns nothing from what it has seen. A learner that goes
-for the optimum by a Gaussian process is not there yet; it will take its place in one line, and the points stay.
+The learner goes where it expects the largest improvement, by a Gaussian process that knows how noisy the error is. The
+search ends when 16 points have brought nothing, or all points are spent.
 
     idds-core validate scan.py
     idds-core plan scan.py
     idds-core run scan.py
-    idds-core export hpo --json      # everything that was measured
+    idds-core show                   # the best point
+    idds-core plot                   # how it was found
 """
 
 from __future__ import annotations
 
 from idds_core import Context, Log, Loop, Space, chain, step
-from idds_learners import MaxPoints, Sobol
+from idds_learners import MaxPoints, NoImprovement, Optimum
 
 
 @step
@@ -31,11 +32,11 @@ def score(ctx: Context, c: float, gamma: float, folds: int) -> dict[str, float]:
 
 
 def define(max_points: int = 32, folds: int = 5) -> Loop:
-    """The scan; what `define` takes is given to the steps, and `--set folds=10` changes it."""
+    """The search; what `define` takes is given to the steps, and `--set folds=10` changes it."""
     return Loop(
         "hpo",
         space=Space(c=Log(0.01, 100), gamma=Log(0.01, 100)),
         body=chain(score),
-        learner=Sobol("error", level=0.1),  # the line on the plot: 'excluded' is what errs less
-        until=MaxPoints(max_points),
+        learner=Optimum("error"),
+        until=NoImprovement(16) | MaxPoints(max_points),
     )
