@@ -16,11 +16,13 @@ from idds_core.history import History, IterationRecord, Point
 from idds_core.ports import Prediction
 from idds_core.space import Space
 from idds_core.states import PointState
+from idds_learners import kernel
 from idds_learners import surrogate as gp_model
 from idds_learners.acquisition import Field, distances
 from idds_learners.design import Cloud
-from idds_learners.surrogate import GP
+from idds_learners.surrogate import GP, Fitted, Trend
 from idds_learners.transform import Scale
+from idds_learners.trend import trend_of
 
 __all__ = ["LEAST", "WINDOW", "Maps", "diagnose", "kappa_of", "learn"]
 
@@ -32,28 +34,45 @@ LEAST = 3
 WINDOW = 24
 #: hyper-parameters are fitted again when the number of points has grown by this factor
 _GROWTH = 1.1
+#: to at most so many points, those nearest to the level: a fit takes a time that grows with the cube of their number
+_FITTED_TO = 400
+#: up to here a fit also starts anew: a first guess from few points may be a poor local optimum
+_FEW = 100
 _DIGITS = 12
 
 
 @dataclass(frozen=True)
 class Data:
-    """The measured points: X (n, d) in the unit cube, and for each target y (n,) and noise (n,), transformed."""
+    """The measured points: X (n, d) in the unit cube, and for each target, transformed, y (n,), noise (n,) and
+    tolerance (n,).
+    """
 
     X: Array
     y: Mapping[str, Array]
     noise: Mapping[str, Array]
+    tolerance: Mapping[str, Array]
 
     @classmethod
     def of(cls, history: History, scales: Mapping[str, Scale], points: Sequence[Point]) -> Data:
         """The data of some measured points, in the order of their numbers."""
-        points = sorted(points, key=lambda p: p.number)
+        points = sorted(points, key=lambda p: (p.ingest_no or 0, p.number))  # new ones come last: factors grow
         seen = [p.observation for p in points if p.observation is not None]
-        y, noise = {}, {}
+        y, noise, tolerance = {}, {}, {}
         for target, scale in scales.items():
             values = np.array([o.values[target] for o in seen], dtype=float)
             sigmas = np.array([o.sigmas.get(target, 0.0) for o in seen], dtype=float)
             y[target], noise[target] = scale.forward(values), scale.sigma(values, sigmas)
-        return cls(history.unit(points), y, noise)
+            tolerance[target] = scale.tolerance(y[target])
+        return cls(history.unit(points), y, noise, tolerance)
+
+    def spread(self, target: str) -> Array:
+        """(n,) standard deviations with which the values are taken: noise and tolerance."""
+        return np.hypot(self.noise[target], self.tolerance[target])
+
+    def gp(self, target: str, fitted: Fitted, trend: Trend | None) -> GP:
+        """The process of a target with given hyper-parameters."""
+        noise = float(np.median(self.noise[target]))
+        return GP(self.X, self.y[target], self.spread(target), fitted, trend, noise)
 
 
 @dataclass(frozen=True)
@@ -66,6 +85,7 @@ class Maps:
     space : Space
     scales, gps, kappa : by target; kappa inflates every standard deviation that leaves this class.
     fitted : number of points that the hyper-parameters were fitted to, by target.
+    residuals : of what came in last, by target; trends : ``module:function`` of the targets that have one.
 
     """
 
@@ -76,6 +96,7 @@ class Maps:
     kappa: Mapping[str, float]
     fitted: Mapping[str, int]
     residuals: Mapping[str, list[float]] = field(default_factory=dict)
+    trends: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def levels(self) -> dict[str, float]:
@@ -106,7 +127,7 @@ class Maps:
         """The posteriors at unit (N, d), as the acquisition wants them."""
         found = {}
         for target, gp in self.gps.items():
-            V, mean = gp.project(unit)
+            V, mean = gp.project(unit, keep=True)
             sd = np.sqrt(gp.variance(V))
             found[target] = Field(gp, self.scales[target].threshold, mean, sd, V, self.kappa[target])
         return found
@@ -114,7 +135,11 @@ class Maps:
     @cached_property
     def state(self) -> dict[str, Any]:
         """What the learner finds again: the hyper-parameters and the number of points they were fitted to."""
-        return {"gp": {t: {"theta": self.gps[t].theta.tolist(), "n": self.fitted[t]} for t in self.targets}}
+        return {"gp": {t: self._state_of(t) for t in self.targets}}
+
+    def _state_of(self, target: str) -> dict[str, Any]:
+        gp = self.gps[target]
+        return {"theta": gp.theta.tolist(), "n": self.fitted[target], "centre": gp.centre, "spread": gp.spread}
 
 
 def kappa_of(residuals: Sequence[float]) -> float:
@@ -127,7 +152,7 @@ def kappa_of(residuals: Sequence[float]) -> float:
     return math.sqrt(max(1.0, sum(r * r for r in last) / len(last))) if last else 1.0
 
 
-def learn(history: History, scales: Mapping[str, Scale]) -> Maps | None:
+def learn(history: History, scales: Mapping[str, Scale], named: Mapping[str, str] | None = None) -> Maps | None:
     """The surrogate of a history, or None while fewer than three points are measured.
 
     Hyper-parameters come from the newest record that has some, and are fitted again, from there on, when the number
@@ -135,16 +160,18 @@ def learn(history: History, scales: Mapping[str, Scale]) -> Maps | None:
     """
     if len(history.measured) < LEAST:
         return None
+    named = named or {}
+    trends = {t: trend_of(name, history.space) for t, name in named.items()}
     data = Data.of(history, scales, history.measured)
     before = _recorded(history.iterations)
     gps, fitted = {}, {}
-    for target in scales:
-        theta, n = _theta(data, target, before.get(target))
-        gps[target], fitted[target] = GP(data.X, data.y[target], data.noise[target], theta), n
-    residuals = _ahead(history, scales)
+    for target, scale in scales.items():
+        found, n = _fitted(data, target, scale.threshold, before.get(target), trends.get(target))
+        gps[target], fitted[target] = data.gp(target, found, trends.get(target)), n
+    residuals = _ahead(history, scales, trends)
     past = _past_residuals(history)
     kappa = {t: kappa_of([*past.get(t, []), *residuals.get(t, [])]) for t in scales}
-    return Maps(tuple(scales), history.space, scales, gps, kappa, fitted, residuals)
+    return Maps(tuple(scales), history.space, scales, gps, kappa, fitted, residuals, named)
 
 
 def _recorded(iterations: Sequence[IterationRecord]) -> Mapping[str, Any]:
@@ -156,17 +183,25 @@ def _recorded(iterations: Sequence[IterationRecord]) -> Mapping[str, Any]:
     return {}
 
 
-def _theta(data: Data, target: str, before: Mapping[str, Any] | None) -> tuple[Array, int]:
-    n = len(data.X)
-    if before is None:
-        return gp_model.fit(data.X, data.y[target], data.noise[target]), n
-    theta = np.array(before["theta"], dtype=float)
-    if len(theta) != data.X.shape[1] + 2:
-        return gp_model.fit(data.X, data.y[target], data.noise[target]), n
-    if n < _GROWTH * before["n"]:
-        return theta, before["n"]
-    start = gp_model.Prior(data.X.shape[1]).starts()[0]  # a first guess from few points may be a poor local optimum
-    return gp_model.fit(data.X, data.y[target], data.noise[target], [theta, start]), n
+def _known(before: Mapping[str, Any] | None, dimension: int) -> Fitted | None:
+    """Hyper-parameters on record; None without any, or when they are of another space or an older version."""
+    if before is None or "spread" not in before or len(before["theta"]) != dimension + kernel.extra:
+        return None
+    return Fitted(np.array(before["theta"], dtype=float), before["centre"], before["spread"])
+
+
+def _fitted(
+    data: Data, target: str, threshold: float, before: Mapping[str, Any] | None, trend: Trend | None
+) -> tuple[Fitted, int]:
+    """Hyper-parameters of a target and the number of points they were fitted to."""
+    n, known = len(data.X), _known(before, data.X.shape[1])
+    starts = []
+    if known is not None and before is not None:
+        if n < _GROWTH * before["n"]:
+            return known, before["n"]
+        starts = [known.theta, *gp_model.Prior(data.X.shape[1]).starts()[: 1 if n <= _FEW else 0]]
+    near = np.sort(np.argsort(np.abs(data.y[target] - threshold), kind="stable")[:_FITTED_TO])
+    return gp_model.fit(data.X[near], data.y[target][near], data.spread(target)[near], starts, trend), n
 
 
 def _past_residuals(history: History) -> dict[str, list[float]]:
@@ -178,7 +213,7 @@ def _past_residuals(history: History) -> dict[str, list[float]]:
     return found
 
 
-def _ahead(history: History, scales: Mapping[str, Scale]) -> dict[str, list[float]]:
+def _ahead(history: History, scales: Mapping[str, Scale], trends: Mapping[str, Trend]) -> dict[str, list[float]]:
     """Standardised residuals of what has just come in, from the surrogate as it stood before, by target.
 
     In batch mode that is the iteration just closed; in steady mode what was ingested since the question before. Its
@@ -190,14 +225,15 @@ def _ahead(history: History, scales: Mapping[str, Scale]) -> dict[str, list[floa
     old, new = _split(history)
     if len(old) < LEAST or not new:
         return {}
-    known, fresh = Data.of(history, scales, old), Data.of(history, scales, new)
+    data, fresh = Data.of(history, scales, old), Data.of(history, scales, new)
     found = {}
     for target in scales:
-        if target not in before or len(before[target]["theta"]) != known.X.shape[1] + 2:
+        known = _known(before.get(target), data.X.shape[1])
+        if known is None:
             continue
-        gp = GP(known.X, known.y[target], known.noise[target], np.array(before[target]["theta"], dtype=float))
+        gp = data.gp(target, known, trends.get(target))
         mean, sd = gp.predict(fresh.X)
-        spread = np.sqrt(sd**2 + gp.nugget * gp.spread**2 + fresh.noise[target] ** 2)
+        spread = np.sqrt(sd**2 + gp.nugget * gp.spread**2 + fresh.spread(target) ** 2)
         found[target] = [_rounded(r) for r in (fresh.y[target] - mean) / spread]
     return found
 
@@ -239,6 +275,7 @@ def diagnose(history: History, maps: Maps, cloud: Cloud, fields: Mapping[str, Fi
                 name: _rounded(math.exp(t))
                 for name, t in zip(history.space.names, gp.theta[: history.space.dimension], strict=True)
             },
+            "additive": _rounded(kernel.additive_share(gp.theta)),
             "excluded_share": _rounded(np.mean(ndtr(z if scale.below else -z))),
             "band_volume": _rounded(np.mean(f.a < 1.0)),
         }

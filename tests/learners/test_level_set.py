@@ -53,6 +53,8 @@ def test_targets_are_given_as_one_name_or_several(targets: Any) -> None:
         (LevelSet(["f", "f"]), "repeat a name"),
         (LevelSet("f", first=0), "first=0 is below 1"),
         (LevelSet("f", squash=0.0), "squash=0.0 is not above 0"),
+        (LevelSet("f", far=-1.0), "far=-1.0 is not above 0"),
+        (LevelSet("f", trend="xsec"), "trend 'xsec' of f is no module:function"),
         (LevelSet("f", maximin=1.5), "maximin=1.5 is no share"),
     ],
 )
@@ -194,12 +196,13 @@ def test_hyper_parameters_are_fitted_again_when_the_data_have_grown_by_a_tenth()
     assert fitted == [10, 11, 12, 12] or fitted == [10, 11, 11, 13]
 
 
-def test_a_batch_explores_with_its_share_over_any_batch_size() -> None:
-    learner = LevelSet("f", maximin=0.3)
-    explored = [learner._exploring(n, 1) for n in range(10, 30)]
-    assert sum(explored) == 6
-    assert learner._exploring(10, 8) == 2
-    assert learner._exploring(18, 8) == 2
+def test_it_explores_once_the_contour_is_known_better_than_the_largest_hole() -> None:
+    learner = LevelSet("f", maximin=0.5)
+    early, late = ({"emv": emv, "unexplored_volume": 0.1} for emv in (0.02, 0.001))
+    assert learner._exploring(10, 8, early) == 0
+    assert [learner._exploring(n, 8, late) for n in (10, 18, 26)] == [4, 4, 4]
+    assert sum(learner._exploring(n, 1, late) for n in range(10, 30)) in (9, 10, 11)
+    assert LevelSet("f", maximin=0.0)._exploring(10, 8, late) == 0
 
 
 def test_an_island_is_found_by_exploring() -> None:

@@ -74,3 +74,11 @@ def test_the_squash_flattens_what_is_far_and_leaves_what_is_near() -> None:
     near, far = scale.forward(np.exp(np.array([0.1, 20.0])))
     assert near == pytest.approx(0.1, rel=1e-2)
     assert far < 2.5
+
+
+def test_what_is_far_is_taken_with_a_tolerance_that_grows() -> None:
+    scale = Scale("log", 1.0, None, far=2.0)
+    near, at, far = scale.tolerance(np.array([-1.9, 2.0, 5.0]))
+    assert near == at == 0.0
+    assert far == pytest.approx(0.9)
+    assert Scale("log", 1.0, None, far=None).tolerance(np.array([9.0])).tolist() == [0.0]
