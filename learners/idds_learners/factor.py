@@ -73,8 +73,8 @@ class Factor:
             L[rows, rows] = corner
             inverse[rows, rows] = solve_triangular(corner, np.eye(len(new)), lower=True, check_finite=False)
             inverse[rows, :start] = -inverse[rows, rows] @ (L[rows, :start] @ inverse[:start, :start])
-        if n // BLOCK * BLOCK > known or not known:
-            whole = n // BLOCK * BLOCK
+        whole = n // BLOCK * BLOCK
+        if whole > known:
             self._X, self._extra = X[:whole].copy(), extra[:whole].copy()
             self._L, self._inverse = L[:whole, :whole].copy(), inverse[:whole, :whole].copy()
             self._V = self._V[: min(known, len(self._V))]
@@ -95,7 +95,7 @@ class Factor:
                 right -= L[rows, :start] @ V[:start]
             V[rows] = solve_triangular(L[rows, rows], right, lower=True, check_finite=False)
         whole = min(n // BLOCK * BLOCK, len(self._X))
-        if whole > known or not known:
+        if whole > known:
             self._U, self._V = U, V[:whole].copy()
         return V
 

@@ -44,7 +44,7 @@ class Mapped:
     excluded: str | Mapping[str, str] = "below"
     first: int | None = None
     squash: float | None = 6.0
-    far: float | None = 2.0
+    near: float = 0.75
     trend: str | Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
@@ -77,9 +77,10 @@ class Mapped:
             found.append(f"targets {', '.join(self.targets)} repeat a name")
         if self.first is not None and self.first < 1:
             found.append(f"first={self.first} is below 1")
-        for name, width in (("squash", self.squash), ("far", self.far)):
-            if width is not None and width <= 0:
-                found.append(f"{name}={width} is not above 0")
+        if self.squash is not None and self.squash <= 0:
+            found.append(f"squash={self.squash} is not above 0")
+        if not 0 < self.near <= 1:
+            found.append(f"near={self.near} is no share above 0")
         return found
 
     def scales(self) -> dict[str, Scale]:
@@ -89,10 +90,9 @@ class Mapped:
         found = {}
         for t in self.targets:
             transform = self._of(self.transform, t)
-            raw = transform == "none"
-            squash = None if raw or self._of(self.trend, t) else self.squash
+            squash = None if transform == "none" or self._of(self.trend, t) else self.squash
             below = self._of(self.excluded, t) == "below"
-            found[t] = Scale(transform, float(self._of(self.level, t)), squash, below, None if raw else self.far)
+            found[t] = Scale(transform, float(self._of(self.level, t)), squash, below, self.near)
         return found
 
     def surrogate(self, history: History) -> Maps | None:
@@ -144,8 +144,9 @@ class LevelSet(Mapped):
         On which side of the level a point is excluded.
     first : number of points of the first design; None: 10 in two dimensions, 16 in three, 32 in more
     squash : width beyond which distance from the level is flattened, in units of the transformed target; None: never.
-    far : distance from the level, in the same units, beyond which the surrogate need only be about right; None: never.
-        Neither is done to a target with transform none: its unit is the user's, and nobody knows what is far.
+        A target with transform none is not squashed: its unit is the user's.
+    near : share of the values, nearest to the level, that the surrogate takes at their word; of the others it need
+        only be about right. 1: all.
     trend : ``module:function``, or the function itself, one for all targets or by target; None: none.
         A cheap approximation of the (transformed) target, such as the logarithm of a cross section: called with arrays
         of all parameters by name, it returns an array. The surrogate fits its factor and learns what is left; such a

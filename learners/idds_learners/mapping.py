@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -36,6 +36,8 @@ WINDOW = 24
 _GROWTH = 1.1
 #: to at most so many points, those nearest to the level: a fit takes a time that grows with the cube of their number
 _FITTED_TO = 400
+#: where the noise is a larger part of the distance that counts as far, no value can be spared, and none has a tolerance
+_NOISY = 0.05
 #: up to here a fit also starts anew: a first guess from few points may be a poor local optimum
 _FEW = 100
 _DIGITS = 12
@@ -43,36 +45,33 @@ _DIGITS = 12
 
 @dataclass(frozen=True)
 class Data:
-    """The measured points: X (n, d) in the unit cube, and for each target, transformed, y (n,), noise (n,) and
-    tolerance (n,).
-    """
+    """The measured points: X (n, d) in the unit cube, and for each target y (n,) and noise (n,), transformed."""
 
     X: Array
     y: Mapping[str, Array]
     noise: Mapping[str, Array]
-    tolerance: Mapping[str, Array]
+    scales: Mapping[str, Scale]
 
     @classmethod
     def of(cls, history: History, scales: Mapping[str, Scale], points: Sequence[Point]) -> Data:
-        """The data of some measured points, in the order of their numbers."""
+        """The data of some measured points, in the order in which they came in."""
         points = sorted(points, key=lambda p: (p.ingest_no or 0, p.number))  # new ones come last: factors grow
         seen = [p.observation for p in points if p.observation is not None]
-        y, noise, tolerance = {}, {}, {}
+        y, noise = {}, {}
         for target, scale in scales.items():
             values = np.array([o.values[target] for o in seen], dtype=float)
             sigmas = np.array([o.sigmas.get(target, 0.0) for o in seen], dtype=float)
             y[target], noise[target] = scale.forward(values), scale.sigma(values, sigmas)
-            tolerance[target] = scale.tolerance(y[target])
-        return cls(history.unit(points), y, noise, tolerance)
+        return cls(history.unit(points), y, noise, scales)
 
-    def spread(self, target: str) -> Array:
-        """(n,) standard deviations with which the values are taken: noise and tolerance."""
-        return np.hypot(self.noise[target], self.tolerance[target])
+    def spread(self, target: str, far: float) -> Array:
+        """(n,) standard deviations with which the values are taken: noise, and tolerance beyond `far`."""
+        return np.hypot(self.noise[target], self.scales[target].tolerance(self.y[target], far))
 
     def gp(self, target: str, fitted: Fitted, trend: Trend | None) -> GP:
         """The process of a target with given hyper-parameters."""
         noise = float(np.median(self.noise[target]))
-        return GP(self.X, self.y[target], self.spread(target), fitted, trend, noise)
+        return GP(self.X, self.y[target], self.spread(target, fitted.far), fitted, trend, noise)
 
 
 @dataclass(frozen=True)
@@ -139,7 +138,14 @@ class Maps:
 
     def _state_of(self, target: str) -> dict[str, Any]:
         gp = self.gps[target]
-        return {"theta": gp.theta.tolist(), "n": self.fitted[target], "centre": gp.centre, "spread": gp.spread}
+        far = gp.fitted.far if math.isfinite(gp.fitted.far) else None
+        return {
+            "theta": gp.theta.tolist(),
+            "n": self.fitted[target],
+            "centre": gp.centre,
+            "spread": gp.spread,
+            "far": far,
+        }
 
 
 def kappa_of(residuals: Sequence[float]) -> float:
@@ -165,8 +171,8 @@ def learn(history: History, scales: Mapping[str, Scale], named: Mapping[str, str
     data = Data.of(history, scales, history.measured)
     before = _recorded(history.iterations)
     gps, fitted = {}, {}
-    for target, scale in scales.items():
-        found, n = _fitted(data, target, scale.threshold, before.get(target), trends.get(target))
+    for target in scales:
+        found, n = _fitted(data, target, before.get(target), trends.get(target))
         gps[target], fitted[target] = data.gp(target, found, trends.get(target)), n
     residuals = _ahead(history, scales, trends)
     past = _past_residuals(history)
@@ -185,23 +191,26 @@ def _recorded(iterations: Sequence[IterationRecord]) -> Mapping[str, Any]:
 
 def _known(before: Mapping[str, Any] | None, dimension: int) -> Fitted | None:
     """Hyper-parameters on record; None without any, or when they are of another space or an older version."""
-    if before is None or "spread" not in before or len(before["theta"]) != dimension + kernel.extra:
+    if before is None or "far" not in before or len(before["theta"]) != dimension + kernel.extra:
         return None
-    return Fitted(np.array(before["theta"], dtype=float), before["centre"], before["spread"])
+    far = math.inf if before["far"] is None else before["far"]
+    return Fitted(np.array(before["theta"], dtype=float), before["centre"], before["spread"], far)
 
 
-def _fitted(
-    data: Data, target: str, threshold: float, before: Mapping[str, Any] | None, trend: Trend | None
-) -> tuple[Fitted, int]:
+def _fitted(data: Data, target: str, before: Mapping[str, Any] | None, trend: Trend | None) -> tuple[Fitted, int]:
     """Hyper-parameters of a target and the number of points they were fitted to."""
-    n, known = len(data.X), _known(before, data.X.shape[1])
+    n, y, scale, known = len(data.X), data.y[target], data.scales[target], _known(before, data.X.shape[1])
     starts = []
     if known is not None and before is not None:
         if n < _GROWTH * before["n"]:
             return known, before["n"]
         starts = [known.theta, *gp_model.Prior(data.X.shape[1]).starts()[: 1 if n <= _FEW else 0]]
-    near = np.sort(np.argsort(np.abs(data.y[target] - threshold), kind="stable")[:_FITTED_TO])
-    return gp_model.fit(data.X[near], data.y[target][near], data.spread(target)[near], starts, trend), n
+    far = scale.far(y)
+    if np.median(data.noise[target]) > far * _NOISY:
+        far = math.inf
+    near = np.sort(np.argsort(np.abs(y - scale.threshold), kind="stable")[:_FITTED_TO])
+    found = gp_model.fit(data.X[near], y[near], data.spread(target, far)[near], starts, trend)
+    return replace(found, far=far), n
 
 
 def _past_residuals(history: History) -> dict[str, list[float]]:
@@ -233,7 +242,7 @@ def _ahead(history: History, scales: Mapping[str, Scale], trends: Mapping[str, T
             continue
         gp = data.gp(target, known, trends.get(target))
         mean, sd = gp.predict(fresh.X)
-        spread = np.sqrt(sd**2 + gp.nugget * gp.spread**2 + fresh.spread(target) ** 2)
+        spread = np.sqrt(sd**2 + gp.nugget * gp.spread**2 + fresh.spread(target, known.far) ** 2)
         found[target] = [_rounded(r) for r in (fresh.y[target] - mean) / spread]
     return found
 

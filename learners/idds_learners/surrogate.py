@@ -143,11 +143,14 @@ def basis(U: Array, trend: Trend | None) -> Array:
 
 @dataclass(frozen=True)
 class Fitted:
-    """Hyper-parameters, and what y was standardised with when they were found: theta (d + 3,), centre, spread."""
+    """Hyper-parameters theta (d + 3,), what y was standardised with when they were found (centre, spread), and the
+    distance from the level beyond which values had a tolerance (far).
+    """
 
     theta: Array
     centre: float
     spread: float
+    far: float = math.inf
 
 
 def fit(X: Array, y: Array, noise: Array, starts: Sequence[Array] = (), trend: Trend | None = None) -> Fitted:

@@ -3,14 +3,15 @@
 The right quantity matters more than the acquisition: a smooth one that is steep nowhere. `probit` is for CLs and other
 probabilities, `log` for signal-strength limits, `none` for what is smooth already.
 
-What lies far from the level must not dictate the scale of what happens at the contour. So it is taken with a tolerance,
-a standard deviation of ``0.3 (|g - c| - far)`` beyond the distance `far`: there the process need only be about right.
-Unlike a narrow squash that keeps a sum of functions a sum. A wide squash, ``g <- w tanh((g - c) / w) + c``, holds the
-rest.
+What lies far from the level must not dictate the scale of what happens at the contour. So the values that are farthest
+from it, a quarter of them, are taken with a tolerance, a standard deviation of ``0.3 (|g - c| - far)``: there the
+process need only be about right. Unlike a narrow squash that keeps a sum of functions a sum, and it needs no unit. A
+wide squash, ``g <- w tanh((g - c) / w) + c``, holds the rest.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -71,9 +72,8 @@ class Scale:
         Width w of the squash, in units of the transformed target; None: no squash.
     below : bool
         Whether a point is excluded where the target is below `level` (else above).
-    far : float or None
-        Distance from the level, in units of the transformed target, beyond which it is taken with a tolerance that
-        grows with the distance; None: never.
+    near : float
+        Share of the values, nearest to the level, that are taken at their word.
 
     Examples
     --------
@@ -87,7 +87,7 @@ class Scale:
     level: float
     squash: float | None = 6.0
     below: bool = True
-    far: float | None = 2.0
+    near: float = 0.75
 
     @property
     def threshold(self) -> float:
@@ -139,11 +139,13 @@ class Scale:
         result: Array = np.where(sigmas > 0, np.maximum(squashed, SIGMA_FLOOR * bare), 0.0)
         return result
 
-    def tolerance(self, g: Array) -> Array:
+    def far(self, g: Array) -> float:
+        """Distance from the level beyond which there is a tolerance, given (n,) transformed, squashed values."""
+        return float(np.quantile(np.abs(g - self.threshold), self.near)) if self.near < 1 else math.inf
+
+    def tolerance(self, g: Array, far: float) -> Array:
         """(n,) transformed, squashed -> (n,) standard deviations with which they are taken; 0 up to `far`."""
-        if self.far is None:
-            return np.zeros(len(g))
-        return np.asarray(SLACK * np.maximum(np.abs(g - self.threshold) - self.far, 0.0))
+        return np.asarray(SLACK * np.maximum(np.abs(g - self.threshold) - far, 0.0))
 
     def back(self, g: Array) -> Array:
         """(n,) transformed, squashed -> (n,) in the target's own unit."""

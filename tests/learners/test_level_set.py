@@ -53,7 +53,7 @@ def test_targets_are_given_as_one_name_or_several(targets: Any) -> None:
         (LevelSet(["f", "f"]), "repeat a name"),
         (LevelSet("f", first=0), "first=0 is below 1"),
         (LevelSet("f", squash=0.0), "squash=0.0 is not above 0"),
-        (LevelSet("f", far=-1.0), "far=-1.0 is not above 0"),
+        (LevelSet("f", near=0.0), "near=0.0 is no share above 0"),
         (LevelSet("f", trend="xsec"), "trend 'xsec' of f is no module:function"),
         (LevelSet("f", maximin=1.5), "maximin=1.5 is no share"),
     ],
@@ -149,7 +149,7 @@ def test_diagnostics_are_finite_json_and_complete() -> None:
 
 
 def test_residuals_are_those_of_the_batch_just_closed_by_the_map_before_it() -> None:
-    learner = LevelSet("f", level=CIRCLE.level, transform="none")
+    learner = LevelSet("f", level=CIRCLE.level, transform="none", near=1.0)
     first, second, third = circle(learner)
     assert first.iterations[-1].diagnostics["residuals"] == {}
     new = [p for p in third.measured if p.iteration == 3]
@@ -161,7 +161,7 @@ def test_residuals_are_those_of_the_batch_just_closed_by_the_map_before_it() -> 
 
 
 def test_in_steady_mode_residuals_are_those_of_what_came_in_by_the_map_before_it() -> None:
-    learner = LevelSet("f", level=CIRCLE.level, transform="none")
+    learner = LevelSet("f", level=CIRCLE.level, transform="none", near=1.0)
     slow = 14  # asked for early, comes in late
     histories = list(play_steady(learner, CIRCLE.space, CIRCLE.observe, lambda n: 6.0 if n == slow else 1.0 + 0.01 * n))
     at = next(i for i, h in enumerate(histories) if any(p.number == slow for p in h.measured))
@@ -227,6 +227,16 @@ def test_a_noisy_target_is_learnt_with_its_sigma() -> None:
     last = list(play(learner, CIRCLE.space, noisy, batches=(10, 8, 8, 8)))[-1].iterations[-1].diagnostics
     assert last["targets"]["f"]["excluded_share"] == pytest.approx(CIRCLE.excluded_share, abs=0.03)
     assert 0.3 < last["loo_z2"] < 2.5
+
+
+@pytest.mark.parametrize(("sigma", "spared"), [(0.0, True), (1e-4, True), (0.05, False)])
+def test_far_values_have_a_tolerance_unless_the_noise_is_large(sigma: float, spared: bool) -> None:
+    def seen(_: Any, p: Any) -> Any:
+        return Observation({"f": CIRCLE.value(p)}, {"f": sigma} if sigma else {})
+
+    learner = LevelSet("f", level=CIRCLE.level, transform="none")
+    state = list(play(learner, CIRCLE.space, seen, batches=(10, 8)))[-1].iterations[-1].state["gp"]["f"]
+    assert (state["far"] is not None) == spared
 
 
 def test_several_targets_with_levels_of_their_own() -> None:

@@ -76,9 +76,8 @@ def test_the_squash_flattens_what_is_far_and_leaves_what_is_near() -> None:
     assert far < 2.5
 
 
-def test_what_is_far_is_taken_with_a_tolerance_that_grows() -> None:
-    scale = Scale("log", 1.0, None, far=2.0)
-    near, at, far = scale.tolerance(np.array([-1.9, 2.0, 5.0]))
-    assert near == at == 0.0
-    assert far == pytest.approx(0.9)
-    assert Scale("log", 1.0, None, far=None).tolerance(np.array([9.0])).tolist() == [0.0]
+def test_the_values_farthest_from_the_level_are_taken_with_a_tolerance_that_grows() -> None:
+    scale, g = Scale("log", 1.0, None, near=0.75), np.array([-1.0, 0.5, 2.0, 5.0, 0.0])
+    assert scale.far(g) == pytest.approx(2.0)
+    np.testing.assert_allclose(scale.tolerance(g, 2.0), [0.0, 0.0, 0.0, 0.9, 0.0])
+    assert Scale("log", 1.0, None, near=1.0).tolerance(g, np.inf).tolist() == [0.0] * 5
