@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import statistics
 import sys
 import time
 from pathlib import Path
@@ -39,7 +38,7 @@ def summary(runs: list[Run]) -> dict[str, Any]:
     found: dict[str, Any] = {"quartiles": [], "reached": []}
     for i, name in enumerate(("n_1pct", "n_03pct")):
         counts = sorted(run.n[i] for run in runs)
-        quartiles = statistics.quantiles(counts, n=4, method="inclusive") if len(counts) > 1 else counts * 3
+        quartiles = [_quantile(counts, q) for q in (0.25, 0.5, 0.75)]
         found[name] = _finite(quartiles[1])
         found["quartiles"].append([_finite(q) for q in quartiles])
         found["reached"].append(sum(math.isfinite(c) for c in counts))
@@ -50,8 +49,15 @@ def summary(runs: list[Run]) -> dict[str, Any]:
     return found
 
 
+def _quantile(counts: list[float], q: float) -> float:
+    """Of sorted counts, linear between neighbours; infinite next to a run that never got there."""
+    low, part = divmod((len(counts) - 1) * q, 1.0)
+    below = counts[int(low)]
+    return below if part == 0.0 or math.isinf(below) else below + (counts[int(low) + 1] - below) * part
+
+
 def _finite(value: float) -> float | None:
-    return None if math.isinf(value) or math.isnan(value) else value
+    return None if math.isinf(value) else value
 
 
 def measure(problem: Benchmark, methods: list[str], seeds: int, told: Any) -> dict[str, Any]:
