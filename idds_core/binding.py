@@ -13,7 +13,7 @@ from idds_core.model import Loop, Step
 from idds_core.partition import goes_on
 from idds_core.ports import Command, Function, Payload
 
-__all__ = ["BindingError", "Given", "bind", "joined", "observe", "placeholders"]
+__all__ = ["BindingError", "Given", "asks", "bind", "joined", "observe", "placeholders"]
 
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)?)\}")
 
@@ -178,6 +178,11 @@ def placeholders(step: Step) -> list[str]:
     tokens = [token for token in step.run or () if isinstance(token, str)]  # the shape's check tells of others
     found = [m[1] for token in tokens for m in _PLACEHOLDER.finditer(token)]
     return [name for name in found if name]
+
+
+def asks(step: Step) -> set[str]:
+    """Names that a step asks for: a function's arguments, a command's placeholders."""
+    return {*step.arguments, *step.optional, *placeholders(step)}
 
 
 def _is_finite(value: float) -> bool:

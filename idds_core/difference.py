@@ -29,12 +29,6 @@ class Change:
     old: str
     new: str
 
-    @property
-    def field(self) -> str:
-        """The place below the loop, or the whole place: ``until``, ``space.m_a``, ``body.measure.run``."""
-        parts = self.where.split(".")
-        return ".".join(parts[2:]) if parts[0] == "body" and len(parts) > 2 else self.where
-
     def __str__(self) -> str:
         return f"{self.where}: {self.old} -> {self.new}"
 

@@ -71,6 +71,8 @@ class Point:
     iteration : number of the iteration that proposed it.
     ingest_no : in steady mode, from 1, the order in which points ended, dense; None while it is pending.
     last_report : (step, value) with which a PRUNED point ended; None when it had reported nothing.
+    adds : of a point that tops up another: ``{"to": 7, "replicate": True}``, measured there once more, or
+        ``{"to": 7, "more": {"events": 40000}}``, made of all that point 7 is made of and of so many more.
     """
 
     number: int
@@ -81,6 +83,12 @@ class Point:
     failure_class: str | None = None
     ingest_no: int | None = None
     last_report: tuple[int, float] | None = None
+    adds: Mapping[str, Any] | None = None
+
+    @property
+    def replaces(self) -> int | None:
+        """Number of the point whose observation this one's holds and more, so that it counts in its place."""
+        return int(self.adds["to"]) if self.adds and self.adds.get("more") else None
 
     def to_json(self) -> dict[str, Any]:
         """The point as JSON."""
@@ -92,12 +100,13 @@ class Point:
             "observation": self.observation.to_json() if self.observation else None,
             "failure_class": self.failure_class,
             **({"last_report": list(self.last_report)} if self.last_report else {}),
+            **({"adds": dict(self.adds)} if self.adds else {}),
         }
         return found if self.ingest_no is None else {**found, "ingest_no": self.ingest_no}
 
     def as_pending(self) -> Point:
         """The point as it was before it ended."""
-        return Point(self.number, self.iteration, self.parameters)
+        return Point(self.number, self.iteration, self.parameters, adds=self.adds)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Point:
@@ -112,6 +121,7 @@ class Point:
             data.get("failure_class"),
             data.get("ingest_no"),
             last_report=(last[0], last[1]) if (last := data.get("last_report")) else None,
+            adds=data.get("adds"),
         )
 
 
@@ -187,8 +197,19 @@ class History:
 
     @cached_property
     def measured(self) -> tuple[Point, ...]:
-        """Points with an observation, ordered by number."""
-        return tuple(p for p in self.points if p.state is PointState.MEASURED)
+        """Points whose observation counts, ordered by number: all that were measured but those that were replaced."""
+        return tuple(p for p in self.points if p.state is PointState.MEASURED and p.number not in self.replaced)
+
+    @cached_property
+    def replaced(self) -> Mapping[int, int]:
+        """Number of a point -> number of the one that was measured to count in its place: it holds more of the same."""
+        ended = (p for p in self.points if p.adds and p.state is PointState.MEASURED)
+        return {p.replaces: p.number for p in ended if p.replaces is not None}
+
+    @property
+    def current(self) -> tuple[Point, ...]:
+        """All points but those that were replaced, ordered by number."""
+        return tuple(p for p in self.points if p.number not in self.replaced) if self.replaced else self.points
 
     @cached_property
     def pending(self) -> tuple[Point, ...]:
@@ -242,7 +263,8 @@ class History:
     def digest(self) -> str:
         """sha256 of canonical JSON, ordered by point number, of (parameters, state, failure class, values, sigmas).
 
-        No times, paths, attempts or definition: equal digests mean equal physics.
+        A point that tops up another says so in it. No times, paths, attempts or definition: equal digests mean equal
+        physics.
         """
         rows = [
             [
@@ -252,6 +274,7 @@ class History:
                 p.failure_class,
                 dict(p.observation.values) if p.observation else None,
                 dict(p.observation.sigmas) if p.observation else None,
+                *([dict(p.adds)] if p.adds else []),
             ]
             for p in sorted(self.points, key=lambda p: p.number)
         ]

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from idds_core.model import Loop, Step
@@ -26,6 +27,7 @@ __all__ = [
     "parts",
     "shares",
     "split_of",
+    "standing",
 ]
 
 _QUANTA = re.compile(r"\s*([0-9]+)\s+([A-Za-z_][A-Za-z0-9_]*)\s*")
@@ -48,6 +50,11 @@ class Part:
     chunks: int = 1
     quanta: int = 1
     first: int = 0
+
+    @property
+    def place(self) -> tuple[str, str, int]:
+        """What names it at its point."""
+        return self.step, self.variant, self.chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +177,7 @@ _Place = tuple[int, str, object]
 _LOOP_DONE = (LoopState.CONVERGED, LoopState.EXHAUSTED, LoopState.STALLED)
 
 
-def _places(e: Element) -> tuple[_Place, ...]:
+def _places(e: Element | Part) -> tuple[_Place, ...]:
     return (
         (e.step_no, e.variant, e.chunk),
         (e.step_no, e.variant, _ANY),
@@ -207,7 +214,7 @@ def advance(body: Sequence[Step | Loop], jobs: Sequence[Element], loops: Sequenc
     return Advance(tuple(release), tuple(cancel), tuple(start), lost, over)
 
 
-def _seen(body: Sequence[Step | Loop], element: Element, no: int, named: set[int]) -> _Place:
+def _seen(body: Sequence[Step | Loop], element: Element | Part, no: int, named: set[int]) -> _Place:
     """What of an earlier step an element sees."""
     variant = element.variant if element.variant and no in named else _ANY
     return no, variant, element.chunk if goes_on(body[no], body[element.step_no]) else _ANY
@@ -252,3 +259,31 @@ def _lost(body: Sequence[Step | Loop], jobs: Sequence[Element], loops: Sequence[
         if by_state[JobState.FAILED] + by_state[JobState.CANCELLED] == n:
             return f"nothing of {name} could be done"
     return ""
+
+
+# ---------------------------------------------------------------------- what stands
+def standing(
+    body: Sequence[Step | Loop], found: Sequence[Part], known: Collection[tuple[str, str, int]]
+) -> set[tuple[str, str, int]]:
+    """Places among `known` whose results stand: their jobs see nothing of earlier steps but such places.
+
+    Parameters
+    ----------
+    found : all jobs of a point (:func:`parts`).
+    known : places of those that would be given the same parameters as before.
+
+    """
+    named = {p.step_no for p in found if p.variant}
+    anew: Counter[_Place] = Counter((no, _ANY, _ANY) for no, e in enumerate(body) if isinstance(e, Loop))
+    kept: set[tuple[str, str, int]] = set()
+    for no, group in groupby(found, key=lambda p: p.step_no):
+        again: list[Part] = []
+        for part in group:
+            seen = (_seen(body, part, n, named) for n in range(no))
+            if part.place in known and not any(anew[place] for place in seen):
+                kept.add(part.place)
+            else:
+                again.append(part)
+        for part in again:
+            anew.update(_places(part))
+    return kept

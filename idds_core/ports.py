@@ -65,7 +65,11 @@ class Verdict:
 
 @runtime_checkable
 class Learner(Protocol):
-    """Decides where to measure next. A frozen dataclass of JSON fields: same history, same answer."""
+    """Decides where to measure next. A frozen dataclass of JSON fields: same history, same answer.
+
+    It may also have ``sequential = True``, a class attribute: each point follows from what the one before it gave, so
+    that in a revision those after a point that is measured again mean nothing.
+    """
 
     def ask(self, history: History, n: int) -> Proposal:
         """At most `n` new points, inside the space, none pending.

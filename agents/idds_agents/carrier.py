@@ -11,9 +11,8 @@ from idds_agents.catalog import Catalog
 from idds_agents.checkpoints import Checkpoints, checkpoint_folder
 from idds_agents.listener import Listener
 from idds_agents.outcomes import DISK_FULL, Caps, abandoned, failed, outcome_of
-from idds_agents.points import job_values, losses_allowed, point_path
-from idds_core.binding import BindingError, bind, joined
-from idds_core.history import derive_seed
+from idds_agents.points import job_inputs, losses_allowed, point_path
+from idds_core.binding import BindingError, bind
 from idds_core.ports import Failure, Function, JobReport, JobSpec, Provider, ReportState, SubmissionStatus
 from idds_core.sealing import Seal
 from idds_core.settings import Settings
@@ -295,16 +294,7 @@ class Carrier:
     def _spec(self, claim: Claim) -> JobSpec:
         plan = self._catalog.plan(claim.loop_id)
         step = plan.step(claim.step)
-        chunk = (claim.chunk,) if claim.chunk else ()
-        seed = derive_seed(plan.seed, claim.point, claim.step, *chunk)  # variants share it: what differs is the cause
-        values = {**plan.values, **claim.parameters}
-        outputs = [
-            *self._catalog.outputs(claim.loop_id),
-            *joined(plan.loop.body, step, claim.upstream, claim.variant, claim.chunk),
-        ]
-        if plan.wide:
-            outputs += self._catalog.loop_files(plan, point_path(claim.attempt.path), claim.step_no)
-            values = job_values(plan.loop.body, values, claim)
+        values, outputs, seed = job_inputs(self._catalog, plan, claim, point_path(claim.attempt.path))
         checkpoint = checkpoint_folder(self._workdir, claim.attempt.path)
         payload = bind(step, values, outputs, str(plan.bundle), seed, checkpoint)
         if plan.is_blind(claim.step) and isinstance(payload, Function):

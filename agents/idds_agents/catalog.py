@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from idds_agents.loop_results import leave_result, result_content
 from idds_core.binding import joined
 from idds_core.definition import Definition
 from idds_core.history import derive_seed
@@ -113,16 +114,38 @@ class Catalog:
                 around = self.plan(outer.loop_id)
                 step = around.loop.body[record.step_no]
                 found = [*self.outputs(outer.loop_id), *joined(around.loop.body, step, given, "", 0)]
-                found += self.loop_files(around, around.point_path(outer.iteration, outer.number), record.step_no)
+                point = around.point_path(outer.iteration, outer.number)
+                found += self.loop_files(around, record.parent_point, point, record.step_no)
             self._outputs[loop_id] = found
         return self._outputs[loop_id]
 
-    def loop_files(self, plan: LoopPlan, point: str, before: int) -> Outputs:
-        """What the loops inside a point have left for the steps after them."""
-        loops = [e.name for e in plan.loop.body[:before] if isinstance(e, Loop)]
-        return [(name, {"result": {"$file": str(self.loop_file(f"{point}/{name}"))}}) for name in loops]
+    def loop_files(self, plan: LoopPlan, point_id: int, point: str, before: int) -> Outputs:
+        """What the loops inside a point have left for the steps after them.
 
-    def loop_file(self, path: str) -> Path:
+        A loop that has stayed as it was in an older revision has left nothing in this one yet.
+        """
+        found: Outputs = []
+        for name in [e.name for e in plan.loop.body[:before] if isinstance(e, Loop)]:
+            file = self._loop_file(f"{point}/{name}")
+            if not file.is_file():
+                for loop in self._store.workflows.inside([point_id]):
+                    if loop.name.rpartition("/")[2] == name:
+                        self.leave_result(loop, loop.state, loop.reason)
+            found.append((name, {"result": {"$file": str(file)}}))
+        return found
+
+    def leave_result(self, loop: LoopRecord, state: str, reason: str) -> None:
+        """Write what a loop inside of something has found, for the steps after it."""
+        path = self.plan(loop.id).path
+        leave_result(self._loop_file(path), self.found(loop, state, reason))
+
+    def found(self, loop: LoopRecord, state: str, reason: str) -> dict[str, Any]:
+        """What a loop that has concluded has found."""
+        plan = self.plan(loop.id)
+        history = self._store.iterations.history(loop.id, plan.loop, plan.seed)
+        return result_content(plan.path, str(state), reason, plan.loop.targets, history)
+
+    def _loop_file(self, path: str) -> Path:
         """The file in which a loop inside of something leaves what it has found."""
         return self._workdir / path / "result.json"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from idds_agents.catalog import Catalog
-from idds_agents.points import advance_points, leave_result
+from idds_agents.points import advance_points
 from idds_agents.postman import Postman
 from idds_agents.requests import REQUESTS, Requests
 from idds_core.states import LoopState, PointState, VerdictKind, Wish, WorkflowState
@@ -178,9 +178,7 @@ class Conductor:
 
     def _conclude(self, loop: LoopRecord, state: LoopState, reason: str) -> None:
         if loop.parent_point is not None:  # the point around it goes on
-            plan = self._catalog.plan(loop.id)
-            history = self._store.iterations.history(loop.id, plan.loop, plan.seed)
-            leave_result(self._catalog, loop, state, reason, history)
+            self._catalog.leave_result(loop, state, reason)
             self._store.workflows.move_loop(loop, state, reason, _ACTOR)
             self._store.points.touch(loop.parent_point)
             return

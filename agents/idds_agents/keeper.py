@@ -7,12 +7,15 @@ engine removes it. Logs stay.
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from idds_agents.catalog import Catalog
+from idds_core.definition import Definition
 from idds_core.model import Step, parse_seconds
-from idds_core.store import Store
+from idds_core.store import LoopRecord, Store
 
 __all__ = ["Keeper"]
 
@@ -22,29 +25,43 @@ _CHUNK = 500
 
 
 class Keeper:
-    """Works for the loops of one workflow; a loop whose steps keep everything costs nothing."""
+    """Works for the loops of one workflow; one whose steps keep everything costs nothing.
+
+    Loops inside loops come to be while it works: at each step it looks for those that it does not know.
+    """
 
     def __init__(self, store: Store, catalog: Catalog, workdir: Path, workflow_id: int) -> None:
         self._store = store
+        self._catalog = catalog
         self._workdir = workdir
-        self._begun = False
-        self._rules: list[tuple[int, str, str]] = []
-        for loop in store.workflows.loops(workflow_id):
-            steps = [element for element in catalog.plan(loop.id).loop.body if isinstance(element, Step)]
-            self._rules += [(loop.id, step.name, step.keep) for step in steps if step.keep != "always"]
+        self._workflow_id = workflow_id
+        self._seen: set[int] = set()
+        self._rules: dict[tuple[str, str], list[int]] = {}  # (step, how long it is kept) -> loops
+        workflow = store.workflows.by_id(workflow_id)
+        steps = [step for _, step in Definition(json.loads(workflow.definition)).workflow.steps()]
+        self._idle = all(step.keep == "always" for step in steps)
 
     def step(self) -> int:
         """Remove what is due; returns how many folders."""
-        if self._rules and not self._begun:
-            self._begun = True
-            for loop in {loop for loop, _, _ in self._rules}:
-                for path in self._store.keeping.removed(loop):
-                    self._empty(path)
-        return sum(self._remove(*rule) for rule in self._rules)
+        if self._idle:
+            return 0
+        for loop in self._store.workflows.loops(self._workflow_id):
+            if loop.id not in self._seen:
+                self._meet(loop)
+        return sum(self._remove(step, keep, loops) for (step, keep), loops in self._rules.items())
 
-    def _remove(self, loop: int, step: str, keep: str) -> int:
+    def _meet(self, loop: LoopRecord) -> None:
+        """A loop that was not there before; what a death has left of its folders is removed."""
+        self._seen.add(loop.id)
+        steps = [e for e in self._catalog.plan(loop.id).loop.body if isinstance(e, Step) and e.keep != "always"]
+        for step in steps:
+            self._rules.setdefault((step.name, step.keep), []).append(loop.id)
+        for path in self._store.keeping.removed(loop.id) if steps else ():
+            self._empty(path)
+
+    def _remove(self, step: str, keep: str, loops: Sequence[int]) -> int:
         seconds = 0.0 if keep == "until_merged" else parse_seconds(keep)
-        due = self._store.keeping.due(loop, step, self._store.now() - seconds)
+        due = self._store.keeping.due(loops, step, self._store.now() - seconds)
         for start in range(0, len(due), _CHUNK):
             some = due[start : start + _CHUNK]
             self._store.keeping.note([i for i, _ in some], f"keep={keep}", _ACTOR)

@@ -1,22 +1,20 @@
-"""Points of many jobs: what a job of one sees, what may move at it, and what a loop inside leaves behind."""
+"""Points of many jobs: what a job of one sees, and what may move at it."""
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from idds_agents.catalog import Catalog, LoopPlan
-from idds_core.history import History, Observation
+from idds_agents.catalog import Catalog, LoopPlan, Outputs
+from idds_core.binding import joined
+from idds_core.history import Observation, derive_seed
 from idds_core.model import Loop, Step
 from idds_core.partition import Advance, advance, chunk_values, parts, shares
 from idds_core.states import LoopState, PointState, Wish
-from idds_core.store import Claim, LoopRecord, Store
+from idds_core.store import Claim, PlainJob, Store
 
-__all__ = ["advance_points", "cut_problem", "job_values", "leave_result", "losses_allowed", "point_path", "with_shares"]
+__all__ = ["advance_points", "cut_problem", "job_inputs", "job_values", "losses_allowed", "point_path", "with_shares"]
 
 _LOST_INPUT = "its input is lost"
 _FIELDS = 4  # words of a path after the point: step, job, <c>, a, <M>
@@ -27,7 +25,7 @@ def point_path(attempt: str) -> str:
     return attempt.rsplit("/", _FIELDS + 1)[0]
 
 
-def job_values(body: Sequence[Step | Loop], values: Mapping[str, Any], claim: Claim) -> dict[str, Any]:
+def job_values(body: Sequence[Step | Loop], values: Mapping[str, Any], claim: Claim | PlainJob) -> dict[str, Any]:
     """Parameters as one job of many sees them: its variant and chunk, and the shares reached before it."""
     step = body[claim.step_no]
     assert isinstance(step, Step)
@@ -35,6 +33,24 @@ def job_values(body: Sequence[Step | Loop], values: Mapping[str, Any], claim: Cl
     if any(isinstance(e, Step) and e.split != 1 for e in body[: claim.step_no]):
         found["shares"] = shares(body[: claim.step_no], values, claim.upstream)
     return found
+
+
+def job_inputs(
+    catalog: Catalog, plan: LoopPlan, job: Claim | PlainJob, point: str
+) -> tuple[dict[str, Any], Outputs, int]:
+    """What a job is given: parameters, outputs of what is before it, in order, and its seed. point : its path."""
+    step = plan.step(job.step)
+    chunk = (job.chunk,) if job.chunk else ()
+    seed = derive_seed(plan.seed, job.point, job.step, *chunk)  # variants share it: what differs is the cause
+    values = {**plan.values, **job.parameters}
+    outputs = [
+        *catalog.outputs(job.loop_id),
+        *joined(plan.loop.body, step, job.upstream, job.variant, job.chunk),
+    ]
+    if plan.wide:
+        outputs += catalog.loop_files(plan, job.point_id, point, job.step_no)
+        values = job_values(plan.loop.body, values, job)
+    return values, outputs, seed
 
 
 def losses_allowed(plan: LoopPlan, claim: Claim) -> int:
@@ -46,7 +62,7 @@ def losses_allowed(plan: LoopPlan, claim: Claim) -> int:
     return plan.loop.hold_after + int((1 - step.accept) * jobs)
 
 
-def with_shares(observation: Observation, plan: LoopPlan, claim: Claim) -> Observation:
+def with_shares(observation: Observation, plan: LoopPlan, claim: Claim | PlainJob) -> Observation:
     """The observation with the share of each split step that it is made of, as ``share_<step>``."""
     reached = shares(plan.loop.body, {**plan.values, **claim.parameters}, claim.upstream)
     return replace(observation, extras={**observation.extras, **{f"share_{s}": v for s, v in reached.items()}})
@@ -110,32 +126,3 @@ def _start(store: Store, step: Advance, loop_id: int, actor: str) -> int:
     if around.state is not LoopState.ACTIVE or around.wish is not Wish.RUN:
         return 0
     return sum(store.points.start_loop(store.workflows.loop(i), actor) for i in step.loops)
-
-
-# ---------------------------------------------------------------------- what a loop leaves behind
-def leave_result(catalog: Catalog, loop: LoopRecord, state: LoopState, reason: str, history: History) -> Path:
-    """Write what a loop inside of something has found, for the steps after it; the same history gives the same file."""
-    plan = catalog.plan(loop.id)
-    content = {
-        "path": plan.path,
-        "state": str(state),
-        "reason": reason,
-        "targets": list(plan.loop.targets),
-        "points": [_as_json(p) for p in history.points],
-    }
-    file = catalog.loop_file(plan.path)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    new = file.with_suffix(".new")
-    with new.open("w", encoding="utf-8") as stream:
-        json.dump(content, stream, allow_nan=False)
-        stream.flush()
-        os.fsync(stream.fileno())
-    new.replace(file)
-    return file
-
-
-def _as_json(point: Any) -> dict[str, Any]:
-    found = {"number": point.number, "parameters": dict(point.parameters), "state": str(point.state)}
-    if point.observation is not None:
-        found |= {"values": dict(point.observation.values), "sigmas": dict(point.observation.sigmas)}
-    return found

@@ -141,7 +141,7 @@ class Result:
 
     @property
     def observations(self) -> dict[int, Observation]:
-        """Point number -> what was measured."""
+        """Point number -> what was measured, but for points that a top-up has replaced."""
         return {p.number: p.observation for p in self.view.history.measured if p.observation is not None}
 
     @property
@@ -264,13 +264,14 @@ def open_result(workdir: str | Path | None = None, path: str | None = None) -> R
 
     Parameters
     ----------
-    workdir : the work folder; by default the current folder, or the only ``*-run`` folder in it.
+    workdir : the work folder; by default the current folder, or the ``*-run`` folder in it that is the only one or that
+        has the name of `path`.
     path : ``workflow`` or ``workflow/loop``; the only one by default.
 
     """
     from idds_agents.cli.where import looking, resolve_loop
 
-    with looking(None if workdir is None else Path(workdir)) as (workspace, store):
+    with looking(None if workdir is None else Path(workdir), path) as (workspace, store):
         target = resolve_loop(store, path)
         return Result(workspace.folder, view_loop(store, workspace.folder, target.loop.id))
 

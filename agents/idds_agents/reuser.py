@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from idds_agents.catalog import Catalog
-from idds_core.binding import BindingError, observe
-from idds_core.history import derive_seed, strict_json
-from idds_core.reuse import job_digest
+from idds_agents.points import job_inputs, with_shares
+from idds_core.binding import BindingError, Given, observe
+from idds_core.history import canonical_json, strict_json
+from idds_core.reuse import by_content, job_digest
 from idds_core.sources import Bundle
 from idds_core.states import PointState
 from idds_core.store import Known, LoopRecord, PlainJob, Store, WorkflowRecord
@@ -30,6 +33,7 @@ class Reuser:
         self._workflow = workflow
         self._bundles: dict[Path, Bundle] = {}
         self._looked: set[int] = set()
+        self._outside: dict[int, Mapping[str, str]] = {}
         self._begun = False
 
     def step(self) -> int:
@@ -42,15 +46,14 @@ class Reuser:
         for loop in self._catalog.live_loops():
             if not self._may(loop):
                 continue
-            jobs = [j for j in self._store.reuse.ready(loop.id) if j.id not in self._looked]
-            self._looked.update(job.id for job in jobs)
+            jobs = self._store.reuse.ready(loop.id, self._looked)
+            self._looked.update(job.job_id for job in jobs)
             moved += sum(self._take(job) for job in jobs)
         return moved
 
     def _may(self, loop: LoopRecord) -> bool:
-        """Whether results are taken over at all: not sealed ones, nor where a point has many jobs."""
-        plan = self._catalog.plan(loop.id)
-        return not (plan.wide or plan.loop.blind or plan.hidden or loop.parent_point is not None)
+        """Whether results are taken over at all: sealed ones are not."""
+        return not self._catalog.plan(loop.id).loop.blind
 
     def _begin(self) -> None:
         """Digests of the results that there are, bundle by bundle."""
@@ -61,7 +64,7 @@ class Reuser:
             for loop in self._store.workflows.loops(other.id):
                 if not self._may(loop):
                     continue
-                found = {job.id: self._digest(job) for job in self._store.reuse.without_digest(loop.id)}
+                found = {job.job_id: self._digest(job) for job in self._store.reuse.without_digest(loop.id)}
                 self._store.reuse.write_digests({job: digest for job, digest in found.items() if digest})
 
     def _digest(self, job: PlainJob) -> str | None:
@@ -69,10 +72,25 @@ class Reuser:
         bundle = self._bundles.setdefault(plan.bundle, Bundle(plan.bundle))
         if not plan.bundle.is_dir():
             return None  # nobody knows what its steps did
-        seed = derive_seed(plan.seed, job.point, job.step)
-        return job_digest(
-            plan.step(job.step), bundle, plan.loop.parameters, job.parameters, job.upstream, seed, job.part
-        )
+        point = plan.point_path(job.iteration, job.point)
+        values, outputs, seed = job_inputs(self._catalog, plan, job, point)
+        known = {**self._files(job.loop_id), **_sums(job.upstream)}
+        try:
+            given = [(name, by_content(each, lambda path: known.get(path) or _content(path))) for name, each in outputs]
+        except OSError:  # an input is gone
+            return None
+        return job_digest(plan.step(job.step), bundle, plan.values, values, given, seed, (job.variant, job.chunk))
+
+    def _files(self, loop_id: int) -> Mapping[str, str]:
+        """Path -> digest of the files that a loop sees from outside."""
+        if loop_id not in self._outside:
+            record = self._store.workflows.loop(loop_id)
+            found: dict[str, str] = {}
+            while record.parent_point is not None:
+                found |= _sums(self._store.jobs.given(record.parent_point, record.step_no))
+                record = self._store.workflows.loop(self._store.points.outer(record.parent_point).loop_id)
+            self._outside[loop_id] = found
+        return self._outside[loop_id]
 
     def _take(self, job: PlainJob) -> bool:
         digest = self._digest(job)
@@ -86,11 +104,23 @@ class Reuser:
             state = PointState.INFEASIBLE
         elif plan.is_last(job.step):
             try:
-                observation = strict_json(observe(result["values"], plan.loop.targets).to_json())
+                observed = observe(result["values"], plan.loop.targets)
             except BindingError:  # other targets are wanted now
                 return False
-            state = PointState.MEASURED
+            observed = with_shares(observed, plan, job) if plan.wide else observed
+            state, observation = PointState.MEASURED, strict_json(observed.to_json())
         return self._store.reuse.take(job, digest, known, state, observation, _ACTOR)
+
+
+def _sums(results: Sequence[Given]) -> dict[str, str]:
+    """Path -> digest of the files that results name."""
+    return {file["path"]: file["sha256"] for given in results for file in given.result.get("files", {}).values()}
+
+
+def _content(path: str) -> str:
+    """Digest of what a loop has found: of the file but for the path of the loop, which says nothing about it."""
+    found = json.loads(Path(path).read_bytes())
+    return hashlib.sha256(canonical_json({**found, "path": ""}).encode()).hexdigest()
 
 
 def _whole(known: Known) -> bool:

@@ -2,120 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
-from idds_core.binding import BindingError, observe, placeholders
-from idds_core.definition import Definition, normal_document
-from idds_core.difference import Change, differences
-from idds_core.errors import DefinitionError, Problem
-from idds_core.history import strict_json
+from idds_agents.draft import BUDGET, Draft
+from idds_agents.revision_plan import Planner
+from idds_core.definition import Definition
+from idds_core.difference import Change
+from idds_core.errors import DefinitionError, IddsError, Problem
 from idds_core.model import Loop, Step
-from idds_core.sources import NOT_RESULT, Bundle, step_digest
-from idds_core.states import TERMINAL, JobState, PointState
-from idds_core.store import NewPoint, OldPoint, Store, WorkflowRecord
+from idds_core.partition import parts
+from idds_core.states import TERMINAL
+from idds_core.store import How, LoopRecord, NewLoop, NewPoint, Store, WorkflowRecord
 
-__all__ = ["Draft", "amend", "extend", "goes_on", "refused_rerun"]
+__all__ = ["Draft", "amend", "extend", "goes_on", "refused_rerun", "reopen"]
 
-_BUDGET = ("until", "batch", "first", "hold_after")
 _SHOWN = 12
-
-
-@dataclass(frozen=True)
-class Draft:
-    """A definition beside the newest revision of its workflow.
-
-    bundles : folder of all bundles. bundle : name of the new one.
-    """
-
-    old: WorkflowRecord
-    definition: Definition
-    bundle: str
-    bundles: Path
-
-    @cached_property
-    def before(self) -> Definition:
-        """The definition that the old revision has."""
-        return Definition(normal_document(json.loads(self.old.definition)))
-
-    @cached_property
-    def changes(self) -> list[Change]:
-        """What differs in the definitions."""
-        return differences(self.before.document, self.definition.document)
-
-    @cached_property
-    def same(self) -> bool:
-        """Whether there is nothing to change."""
-        return not self.changes and self.bundle == self.old.bundle
-
-    @cached_property
-    def unaffected(self) -> bool:
-        """Whether nothing that matters changes: at most files that no step, learner or condition depends on."""
-        if self.changes:
-            return False
-        here = [spec for loop in self.definition.workflow.loops for spec in (loop.learner, loop.until)]
-        return self.same or not (_own_plugin(here) or any(self.changed_steps(*pair) for pair in self.pairs()))
-
-    def pairs(self) -> Iterator[tuple[Loop, Loop]]:
-        """Old and new loops of the same name."""
-        old = {loop.name: loop for loop in self.before.workflow.loops}
-        for loop in self.definition.workflow.loops:
-            if loop.name in old:
-                yield old[loop.name], loop
-
-    @cached_property
-    def _sources(self) -> tuple[Bundle, Bundle]:
-        return Bundle(self.bundles / self.old.bundle), Bundle(self.bundles / self.bundle)
-
-    def changed_steps(self, old: Loop, new: Loop) -> list[str]:
-        """Steps that give something else than before, at the same point and from the same inputs.
-
-        A step that takes a parameter which the space did not have before counts as the same: that parameter's default
-        says where it was before.
-        """
-        before, after = self._sources
-        known = {step.name: step for step in _steps(old)}
-        added = set(new.space.names) - set(old.space.names)
-        found = []
-        for step in _steps(new):
-            was = known.get(step.name)
-            if was is not None and _asks(step) & added:
-                continue
-            if was is None or step_digest(was, before, old.parameters) != step_digest(step, after, new.parameters):
-                found.append(step.name)
-        return found
-
-    @cached_property
-    def told(self) -> list[str]:
-        """The difference in lines for people."""
-        lines = [str(change) for change in self.changes]
-        if self.bundle != self.old.bundle:
-            before, after = (b.files for b in self._sources)
-            names = sorted(n for n in {*before, *after} if before.get(n) != after.get(n))
-            steps = [name for pair in self.pairs() for name in self.changed_steps(*pair)]
-            meant = f"steps {', '.join(steps)} give something else" if steps else "no step gives anything else"
-            lines.append(f"source: {', '.join(names[:_SHOWN])} changed; {meant}")
-        return lines
-
-
-def _steps(loop: Loop) -> list[Step]:
-    return [element for element in loop.body if isinstance(element, Step)]
-
-
-def _own_plugin(spec: Any) -> bool:
-    """Whether a learner or condition is code of the user's (``module:Class``), which may be in the bundle."""
-    if isinstance(spec, Mapping):
-        return ":" in str(spec.get("type", "")) or any(_own_plugin(v) for v in spec.values())
-    return isinstance(spec, (list, tuple)) and any(_own_plugin(v) for v in spec)
-
-
-def _asks(step: Step) -> set[str]:
-    return {*step.arguments, *step.optional, *placeholders(step)}
 
 
 def goes_on(store: Store, draft: Draft) -> bool:
@@ -126,7 +30,7 @@ def goes_on(store: Store, draft: Draft) -> bool:
     """
     if draft.unaffected:
         return True
-    if not all(change.field in _BUDGET for change in draft.changes):
+    if not all(draft.words(change)[1][0] in BUDGET for change in draft.changes):
         return False
     known = {w.id: w for w in store.workflows.all()}
     here = draft.old
@@ -156,6 +60,7 @@ def refused_rerun(draft: Draft, seed: int) -> DefinitionError:
     )
 
 
+# ---------------------------------------------------------------------- what has no meaning
 def _ended(draft: Draft) -> None:
     if draft.old.state not in TERMINAL["workflow"]:
         raise DefinitionError.of("E-REVISE-001", f"{draft.old.path} cannot be continued now", "it goes on",
@@ -164,11 +69,32 @@ def _ended(draft: Draft) -> None:
         raise DefinitionError.of("E-REVISE-002", f"nothing changes in {draft.old.path}",
                                  "definition and source are what they were", draft.old.path,
                                  "Change the file, or give --until.")  # fmt: skip
-    for old, new in draft.pairs():
-        if old.blind != new.blind:
-            raise DefinitionError.of("E-REVISE-004", "the blind targets are others",
-                                     f"{', '.join(old.blind)} -> {', '.join(new.blind)}",
-                                     f"body.{new.name}.blind", "Keep them; 'unblind' shows them.")  # fmt: skip
+    _refuse(list(_other_loops(draft)))
+
+
+def _other_loops(draft: Draft) -> Iterator[Problem]:
+    """Loops that cannot be told to be the same ones."""
+    before, after = _places(draft.before), _places(draft.definition)
+    gone, come = [p for p in before if p not in after], [p for p in after if p not in before]
+    if gone and come:
+        yield Problem("E-REVISE-004", "the loops are others", f"{', '.join(gone)} -> {', '.join(come)}", "body",
+                      "Keep their names and places; take loops away and add others in two revisions.")  # fmt: skip
+    if (draft.before.workflow.root is None) != (draft.definition.workflow.root is None):
+        yield Problem("E-REVISE-004", "a loop alone, and one with something beside it, are different workflows",
+                      "all seeds would be others", "body", "Run it with --fresh --reuse.")  # fmt: skip
+    for pair in draft.pairs:
+        old, new = ([e.name for e in x.body if isinstance(e, Loop)] for x in (pair.old, pair.new))
+        if [n for n in old if n in new] != [n for n in new if n in old]:
+            yield Problem("E-REVISE-004", "the loops are in another order", f"{', '.join(old)} -> {', '.join(new)}",
+                          f"{pair.where}.body".lstrip("."), "Keep their order, or run with --fresh.")  # fmt: skip
+        if pair.old.blind != pair.new.blind:
+            yield Problem("E-REVISE-004", "the blind targets are others",
+                          f"{', '.join(pair.old.blind)} -> {', '.join(pair.new.blind)}",
+                          f"{pair.where}.blind", "Keep them; 'unblind' shows them.")  # fmt: skip
+
+
+def _places(definition: Definition) -> list[str]:
+    return [place for place, e in definition.workflow.elements() if isinstance(e, Loop)]
 
 
 def _refuse(problems: Sequence[Problem]) -> None:
@@ -182,7 +108,7 @@ def _where(change: Change) -> str:
 
 # ---------------------------------------------------------------------- extend
 def extend(store: Store, draft: Draft, actor: str) -> WorkflowRecord:
-    """The next revision, with another budget or tolerance; every point goes on as it is.
+    """The next revision, with another budget or tolerance: the loop that has it goes on, and what follows runs again.
 
     Raises
     ------
@@ -195,36 +121,72 @@ def extend(store: Store, draft: Draft, actor: str) -> WorkflowRecord:
         Problem("E-REVISE-003", "extend changes only the budget and the tolerance", str(change), _where(change),
                 "Use 'idds-core amend', or run with --fresh.")
         for change in draft.changes
-        if not _harmless(change)
+        if not draft.harmless(change)
     ]  # fmt: skip
     problems += [
         Problem("E-REVISE-003", "extend changes only the budget and the tolerance", f"step {name} gives something else",
-                f"body.{new.name}.body.{name}", "Use 'idds-core amend', or run with --fresh.")
-        for old, new in draft.pairs()
-        for name in draft.changed_steps(old, new)
+                f"{pair.where}.body.{name}".lstrip("."), "Use 'idds-core amend', or run with --fresh.")
+        for pair in draft.pairs
+        for name in draft.changed_steps(pair)
     ]  # fmt: skip
     _refuse(list(dict.fromkeys(problems)))
     reason = "extended: " + "; ".join(draft.told)
-    return store.revisions.make(draft.old, draft.definition, draft.bundle, None, actor=actor, reason=reason[:2000])
+    top = _planned(Planner(store, draft))
+    return store.revisions.make(draft.old, draft.definition, draft.bundle, top, actor=actor, reason=reason[:2000])
 
 
-def _harmless(change: Change) -> bool:
-    """Whether it leaves results as they are; parameters that a step sees are found by the step's digest."""
-    words = change.field.split(".")
-    in_step = len(words) >= 3 and words[0] == "body" and words[2] in NOT_RESULT
-    return words[0] in (*_BUDGET, "parameters") or in_step
+def reopen(store: Store, draft: Draft, loop: str, actor: str, reason: str) -> tuple[WorkflowRecord, str]:
+    """The next revision with the same definition, in which a loop goes on for what people bring.
+
+    Parameters
+    ----------
+    loop : its name in the older revision; "" for whatever has not been done.
+
+    Returns
+    -------
+    The revision, and the loop's name in it: the points around a loop inside another have all come to one iteration.
+
+    Raises
+    ------
+    IddsError
+        When the point around the loop is not carried on.
+
+    """
+    top = _planned(Planner(store, draft, loop))
+    if loop and not any(found.old is not None and found.old.name == loop for found in _open_loops(top)):
+        raise IddsError.of("E-POINT-002", f"{loop} has ended", "the point around it was dropped", draft.old.path,
+                           "Bring points to the loop around it.")  # fmt: skip
+    made = store.revisions.make(draft.old, draft.definition, draft.bundle, top, actor=actor, reason=reason)
+    words = loop.split("/")
+    return made, "/".join(str(min(int(word), 1)) if i % 5 == 2 else word for i, word in enumerate(words))
+
+
+def _open_loops(loop: NewLoop) -> Iterator[NewLoop]:
+    """It, and all loops at any depth inside it that do not stay as they are."""
+    if loop.how is not How.STAYS:
+        yield loop
+    for point in loop.points:
+        for inside in point.loops.values() if point.again is not None else ():
+            yield from _open_loops(inside)
+
+
+def _planned(planner: Planner) -> NewLoop:
+    top = planner.top()
+    first: dict[tuple[str, str], Problem] = {}
+    for problem in planner.problems:  # one for all the loops that a definition's loop has become
+        first.setdefault((problem.code, problem.where), problem)
+    _refuse(list(first.values()))
+    return top
 
 
 # ---------------------------------------------------------------------- amend
-def amend(
-    store: Store, draft: Draft, actor: str, folder: Path, *, dry: bool = False
-) -> tuple[WorkflowRecord | None, dict[str, Any]]:
+def amend(store: Store, draft: Draft, actor: str, *, dry: bool = False) -> tuple[WorkflowRecord | None, dict[str, Any]]:
     """The next revision, with another definition; of the old points only what changed runs again.
 
     Returns
     -------
-    The revision (None when `dry`), and what becomes of the old points: how many stay, and by step how many jobs run
-    again and how many results are taken over.
+    The revision (None when `dry`), and what becomes of the old points: how many stay, by step how many jobs run
+    again and how many results are taken over, and by loop what becomes of it.
 
     Raises
     ------
@@ -233,136 +195,69 @@ def amend(
 
     """
     _ended(draft)
-    loops = {loop.name: loop.id for loop in store.workflows.loops(draft.old.id)}
-    names = [loop.name for loop in draft.definition.workflow.loops]
-    if draft.definition.workflow.root is not None:
-        names.append("")
-    if sorted(names) != sorted(loops):
-        raise DefinitionError.of("E-REVISE-004", "the loops are others", f"{', '.join(loops)} -> {', '.join(names)}",
-                                 "body", "Keep their names, or run with --fresh.")  # fmt: skip
-    problems: list[Problem] = []
-    points: dict[str, list[NewPoint]] = {}
-    for old, new in draft.pairs():
-        known = store.revisions.points(loops[new.name])
-        problems += _space_problems(old, new, known)
-        if not problems:
-            points[new.name] = _Redo(draft, old, new, folder).points(known, problems)
-    _refuse(problems)
-    told = _told(draft, points)
+    top = _planned(Planner(store, draft))
+    told = _Told(store, draft).of(top)
     if dry:
         return None, told
     reason = "amended: " + "; ".join(draft.told)
-    made = store.revisions.make(draft.old, draft.definition, draft.bundle, points, actor=actor, reason=reason[:2000])
+    made = store.revisions.make(draft.old, draft.definition, draft.bundle, top, actor=actor, reason=reason[:2000])
     return made, told
 
 
-def _space_problems(old: Loop, new: Loop, points: Sequence[OldPoint]) -> Iterator[Problem]:
-    where = f"body.{new.name}.space"
-    fresh = "Keep it, or run with --fresh."
-    for name in old.space.names:
-        if name not in new.space.parameters:
-            yield Problem("E-REVISE-005", f"parameter {name} is gone", "old points have a value of it",
-                          f"{where}.{name}", fresh)  # fmt: skip
-            continue
-        parameter = new.space.parameters[name]
-        if parameter.kind != old.space.parameters[name].kind:
-            kinds = f"{old.space.parameters[name].kind} -> {parameter.kind}"
-            yield Problem("E-REVISE-005", f"parameter {name} is of another kind", kinds, f"{where}.{name}", fresh)
-        outside = [p.number for p in points if not parameter.holds(p.parameters[name])]
-        if outside:
-            yield Problem("E-REVISE-006", f"{len(outside)} old points are outside the range of {name}",
-                          f"point {outside[0]} is the first", f"{where}.{name}",
-                          "Ranges may only be widened; or run with --fresh.")  # fmt: skip
-    for name in new.space.names:
-        if name not in old.space.parameters and new.space.parameters[name].default is None:
-            yield Problem("E-REVISE-007", f"parameter {name} has no default", "old points need a value of it",
-                          f"{where}.{name}", "Say where they were measured: Real(..., default=...).")  # fmt: skip
-    if new.mode != old.mode:
-        yield Problem(
-            "E-REVISE-004", "the mode is another", f"{old.mode} -> {new.mode}", f"body.{new.name}.mode", fresh
-        )
+class _Told:
+    """Counts what becomes of all points, jobs and loops. What a loop that goes on will ask for nobody knows."""
 
+    def __init__(self, store: Store, draft: Draft) -> None:
+        self._store = store
+        self._draft = draft
+        self._records = store.workflows.loops(draft.old.id)
+        self._run: Counter[str] = Counter()
+        self._taken: Counter[str] = Counter()
+        self._loops: dict[str, Counter[str]] = {}
+        self._kept = self._again = 0
 
-class _Redo:
-    """What becomes of the old points of a loop."""
+    def of(self, top: NewLoop) -> dict[str, Any]:
+        """The document that is told."""
+        definition = self._draft.definition
+        root = definition.workflow.root
+        if root is None:
+            loop = definition.workflow.loops[0]
+            self._loop(loop.name, loop, definition.workflow.parameters, top)
+        else:
+            self._point(root, definition.workflow.parameters, "", top.points[0])
+        steps = dict.fromkeys(step.name for _, step in definition.workflow.steps())
+        run, taken = ({name: found[name] for name in steps if found[name]} for found in (self._run, self._taken))
+        loops = {name: dict(found) for name, found in self._loops.items()}
+        return {"changes": self._draft.told, "points": self._kept + self._again, "kept": self._kept,
+                "measured_again": self._again, "jobs": run, "reused": taken, "loops": loops}  # fmt: skip
 
-    def __init__(self, draft: Draft, old: Loop, new: Loop, folder: Path) -> None:
-        self._old, self._new, self._folder = old, new, folder
-        changed = set(draft.changed_steps(old, new))
-        before = [step.name for step in old.body]
-        moved = (i for i, s in enumerate(new.body) if s.name in changed or before[i : i + 1] != [s.name])
-        self._first = next(moved, len(new.body))
-        self._added = {n: p.default for n, p in new.space.parameters.items() if n not in old.space.parameters}
-        self._observe = new.targets != old.targets or len(old.body) > len(new.body) == self._first
+    def _loop(self, name: str, loop: Loop, around: Mapping[str, Any], plan: NewLoop) -> None:
+        self._loops.setdefault(name, Counter())[str(plan.how)] += 1
+        if plan.how is not How.AGAIN:
+            if plan.old is not None and plan.how is not How.ANEW:
+                self._kept += self._points_in([plan.old])
+            return
+        for point in plan.points:
+            if point.again is None:
+                self._kept += 1 + self._points_in(list(point.old.loops.values()) if point.old else [])
+            else:
+                self._again += 1
+                self._point(loop, {**around, **loop.parameters}, name, point)
 
-    def points(self, known: Sequence[OldPoint], problems: list[Problem]) -> list[NewPoint]:
-        """One for each; what cannot be is added to `problems`."""
-        return [self._point(p, problems) for p in known]
+    def _point(self, loop: Loop, values: Mapping[str, Any], name: str, point: NewPoint) -> None:
+        assert point.again is not None
+        values = {**values, **point.parameters, **point.own(values)}
+        self._run.update(part.step for part in parts(loop.body, values) if part.step_no in point.again)
+        kept = {e.name for no, e in enumerate(loop.body) if isinstance(e, Step) and no not in point.again}
+        jobs = point.old.jobs if point.old else ()
+        self._taken.update(job.step for job in jobs if job.step in kept and job.result)
+        for element in loop.body:
+            if isinstance(element, Loop):
+                self._loop(f"{name}/{element.name}".lstrip("/"), element, values, point.loops[element.name])
 
-    def _point(self, point: OldPoint, problems: list[Problem]) -> NewPoint:
-        parameters = {**point.parameters, **self._added}
-        ended = [j.step for j in point.jobs if j.state in (JobState.DONE, JobState.FAILED)]
-        order = [step.name for step in self._old.body]
-        reached = max((order.index(name) for name in ended if name in order), default=-1)
-        if point.state == PointState.DROPPED or reached < self._first:
-            return NewPoint(point, parameters, None, self._observed(point, problems))
-        return NewPoint(point, parameters, self._lowest(point, self._first))
-
-    def _lowest(self, point: OldPoint, first: int) -> int:
-        """The first step that must run: an earlier one where files that are needed again were removed."""
-        steps = self._new.body
-        for i in reversed(range(first)):
-            needed = _asks_files(_steps(self._new)[first:], steps[i].name, i == first - 1)
-            gone = [
-                name
-                for job in point.jobs
-                if job.step == steps[i].name and job.result
-                for name, file in json.loads(job.result).get("files", {}).items()
-                if needed(name) and not self._there(file)
-            ]
-            if gone:
-                first = i
-        return first
-
-    def _there(self, file: Mapping[str, Any]) -> bool:
-        path = Path(file["path"])
-        return path.is_file() and path.stat().st_size == file["bytes"]
-
-    def _observed(self, point: OldPoint, problems: list[Problem]) -> str | None:
-        """The observation seen anew, when other targets are wanted than before."""
-        if not self._observe or point.state != PointState.MEASURED:
-            return None
-        last = [j for j in point.jobs if j.step == self._new.body[-1].name and j.result] if self._new.body else []
-        try:
-            if not last:
-                raise BindingError("it was brought by a person")
-            values = json.loads(last[-1].result or "")["values"]
-            return strict_json(observe(values, self._new.targets).to_json())
-        except BindingError as error:
-            problems.append(
-                Problem("E-REVISE-008", f"point {point.number} has not all the targets", str(error),
-                        f"body.{self._new.name}.targets", "Keep the targets, or change the step that gives them.")
-            )  # fmt: skip
-            return None
-
-
-def _asks_files(steps: Sequence[Step], name: str, before: bool) -> Any:
-    """Whether steps that run again may ask for an output of an earlier one."""
-    asked = {word for step in steps for word in _asks(step)}
-    leftover = before and bool(steps) and steps[0].function is not None
-    return lambda output: leftover or bool({output, name, f"{name}.{output}"} & asked)
-
-
-def _told(draft: Draft, points: Mapping[str, Sequence[NewPoint]]) -> dict[str, Any]:
-    run: Counter[str] = Counter()
-    taken: Counter[str] = Counter()
-    for loop in draft.definition.workflow.loops:
-        for point in points[loop.name]:
-            if point.redo is not None:
-                run.update(step.name for step in loop.body[point.redo :])
-                above = {step.name for step in loop.body[: point.redo]}
-                taken.update(job.step for job in point.old.jobs if job.step in above and job.result)
-    everything = [p for found in points.values() for p in found]
-    kept = sum(p.redo is None for p in everything)
-    return {"changes": draft.told, "points": len(everything), "kept": kept, "measured_again": len(everything) - kept,
-            "jobs": dict(run), "reused": dict(taken)}  # fmt: skip
+    def _points_in(self, loops: Sequence[LoopRecord]) -> int:
+        """Number of the points of loops and of all loops inside them."""
+        inside = tuple(f"{loop.name}/it/" for loop in loops)
+        names = {loop.name for loop in loops}
+        found = [r for r in self._records if r.name in names or (inside and r.name.startswith(inside))]
+        return sum(self._store.counters(r.id).get("points", 0) for r in found)

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from idds_agents.catalog import Catalog, LoopPlan
 from idds_agents.points import cut_problem
+from idds_agents.takeover import top_ups
 from idds_core.errors import IddsError
 from idds_core.history import History, canonical_json
 from idds_core.ports import Verdict
@@ -153,7 +154,10 @@ class Transformer:
         number = last.number if last else 0
         if not verdict.stop or last is None:
             first = len(history.points) + 1
-            self._store.iterations.add(loop.id, plan.loop, number + 1, points, answer["asked"], first, plan.values)
+            tops = top_ups(self._store, plan, loop.id, waiting, first)
+            self._store.iterations.add(
+                loop.id, plan.loop, number + 1, points, answer["asked"], first, plan.values, tops
+            )
             self._store.queue.entered(loop.id, waiting, first)
 
 

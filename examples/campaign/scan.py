@@ -95,7 +95,7 @@ def cls(signal: dict[str, list[float]], errors: list[float]) -> tuple[float, flo
 
     nominal = signal["nominal"]
     separation = math.sqrt(sum(s**2 / b for s, b in zip(nominal, BACKGROUND, strict=True)))
-    if separation < 0.03:  # no signal to speak of: the fit's own precision would decide
+    if separation < 0.06:  # no signal to speak of: the fit's own precision would decide
         return math.erfc(separation / math.sqrt(2)), math.erfc(separation / math.sqrt(2))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "jsonschema.RefResolver is deprecated", DeprecationWarning)

@@ -142,7 +142,7 @@ def cls(signal: Sequence[float]) -> tuple[float, float]:
 
     variance = (b + s**2 for b, s in zip(BACKGROUND, BACKGROUND_SIGMA, strict=True))
     separation = math.sqrt(sum(s**2 / v for s, v in zip(signal, variance, strict=True)))
-    if separation < 0.03:
+    if separation < 0.06:
         return math.erfc(separation / math.sqrt(2)), math.erfc(separation / math.sqrt(2))
 
     with warnings.catch_warnings():

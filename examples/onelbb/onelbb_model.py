@@ -3,11 +3,12 @@
 Source
 ------
 ATLAS SUSY-2019-08, arXiv:1909.09226: chargino and neutralino pairs that decay to W(l nu) h(bb) and two lightest
-neutralinos, 139/fb at 13 TeV. A folder with two tables is needed; it is not part of this project:
+neutralinos, 139/fb at 13 TeV. A folder with two tables is needed; it is not part of this project, and
+``fetch_data.py --out DIR`` makes it from the published likelihood (HEPData ins1755298):
 
-- ``background.csv`` (sr, observed, expected, uncertainty): the published event counts of the nine signal regions;
-- ``signal_and_cls.csv`` (m_c1n2, m_n1, sig_<sr> ..., CLs_obs_full, CLs_exp_med, ...): nominal signal yields of the
-  published likelihood (HEPData ins1755298) at 125 mass points, and CLs of that full likelihood there.
+- ``background.csv`` (sr, observed, expected, uncertainty): event counts of the nine signal regions, best as published;
+- ``signal_and_cls.csv`` (m_c1n2, m_n1, sig_<sr> ..., at will CLs_obs_full, CLs_exp_med, ...): nominal signal yields
+  at 125 mass points, and CLs of the full likelihood there, which only benchmarks read.
 
 Model
 -----
@@ -135,7 +136,8 @@ def cross_section(m_c1n2: NDArray[np.float64]) -> NDArray[np.float64]:
 def _rows(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path} is missing: give the folder of background.csv and signal_and_cls.csv with --set data=FOLDER"
+            f"{path} is missing: give the folder of background.csv and signal_and_cls.csv with --set data=FOLDER; "
+            "fetch_data.py --out FOLDER makes it"
         )
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
@@ -183,7 +185,7 @@ def cls(counts: Counts, yields: Sequence[float]) -> tuple[float, float]:
 
     variance = (b + s**2 for b, s in zip(counts.expected, counts.uncertainty, strict=True))
     separation = math.sqrt(sum(s**2 / v for s, v in zip(yields, variance, strict=True)))
-    if separation < 0.03:
+    if separation < 0.06:
         return math.erfc(separation / math.sqrt(2)), math.erfc(separation / math.sqrt(2))
 
     with warnings.catch_warnings():

@@ -6,8 +6,8 @@ neutralino, both in GeV. The model is in ``onelbb_model.py``: published counts o
 yields interpolated between 125 mass points. The constraint asks for a Higgs boson on its mass shell; all published
 points meet it.
 
-The data are two small tables in a folder of yours. Run it:
-``idds-core run examples/onelbb/scan.py --set data=../shared/data/1lbb``.
+The data are two small tables in a folder of yours; ``python examples/onelbb/fetch_data.py --out DIR`` makes them from
+the published likelihood. Run it: ``idds-core run examples/onelbb/scan.py --set data=../shared/data/1lbb``.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from idds_core.providers.local_job import CANCELLED, RUNNING, LocalJob
 from idds_core.providers.local_verdicts import NODE, judged, of_the_user
 from idds_core.providers.local_worker import WorkerProcess
 from idds_core.runner import processes
-from idds_core.runner.capped_log import copy_capped, last_line, marker
+from idds_core.runner.capped_log import copy_capped, cut_middle, last_line
 from idds_core.states import FailureClass
 
 __all__ = ["WorkerPool"]
@@ -37,6 +37,8 @@ _STATES = {
     "failed": ReportState.FAILED,
     "pruned": ReportState.PRUNED,
 }
+#: Bytes of a running job's log that are no danger to a disk, whatever is kept of it in the end.
+_LOG_ROOM = 1 << 20
 
 
 class WorkerPool:
@@ -374,9 +376,7 @@ class WorkerPool:
                 worker.note_job(job.key)
             try:
                 size = worker.log.stat().st_size if job is not None else 0
-                if job is not None and size > 2 * max(job.log_limit, 1024):
-                    with open(worker.log, "ab") as file:
-                        file.truncate(job.log_limit // 2)
-                        file.write(marker(size - job.log_limit // 2))
+                if job is not None and size > max(2 * job.log_limit, _LOG_ROOM):
+                    cut_middle(str(worker.log), job.log_limit)
             except OSError:
                 continue

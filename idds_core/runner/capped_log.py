@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["CappedLog", "copy_capped", "last_line", "marker", "write_all"]
+__all__ = ["CappedLog", "copy_capped", "cut_middle", "last_line", "marker", "write_all"]
 
 _CHUNK = 1 << 16
 _MARKER_ROOM = 64
@@ -104,6 +104,18 @@ def copy_capped(source: int, path: str, limit: int) -> None:
         _copy(source, target, size - keep, size)
     finally:
         os.close(target)
+
+
+def cut_middle(path: str, limit: int) -> None:
+    """Leave head and tail of a log that is being appended to; what comes in this very moment may be left out, too."""
+    fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+    try:
+        size, head = os.fstat(fd).st_size, limit // 2
+        tail = os.pread(fd, limit - head, max(head, size - (limit - head)))
+        os.ftruncate(fd, head)
+        write_all(fd, marker(size - head - len(tail)) + tail)
+    finally:
+        os.close(fd)
 
 
 def _copy(source: int, target: int, start: int, end: int) -> None:

@@ -67,6 +67,14 @@ INVARIANTS: dict[str, str] = {
         SELECT id, state FROM point WHERE (state = 'FAILED') <> (failure_class IS NOT NULL)""",
     "a last report belongs to a PRUNED point": """
         SELECT id, state FROM point WHERE last_report IS NOT NULL AND state <> 'PRUNED'""",
+    "a top-up is at the place of an earlier point of its loop": """
+        SELECT p.id, p.adds FROM point p
+        LEFT JOIN point o ON o.loop_id = p.loop_id AND o.number = json_extract(p.adds, '$.to') AND o.number < p.number
+        WHERE p.adds IS NOT NULL AND (o.id IS NULL OR o.parameters <> p.parameters)""",
+    "a point is replaced by one other at most": """
+        SELECT loop_id, json_extract(adds, '$.to') FROM point
+        WHERE adds IS NOT NULL AND state = 'MEASURED' AND json_extract(adds, '$.more') IS NOT NULL
+        GROUP BY 1, 2 HAVING count(*) > 1""",
     "no live child is under a terminal loop": f"""
         SELECT p.id, p.state FROM point p JOIN loop l ON l.id = p.loop_id
         WHERE l.state IN {_terminal("loop")} AND p.state = 'open'""",

@@ -18,7 +18,8 @@ from idds_core.states import JobState, PointState
 from idds_core.store import tables
 from idds_core.store.database import Database
 from idds_core.store.points import add_loops, wide_jobs
-from idds_core.store.records import Iteration
+from idds_core.store.records import Iteration, TopUp
+from idds_core.store.topups import done_already, own_columns, write_taken
 
 __all__ = ["Decision", "Iterations", "point_digest"]
 
@@ -49,6 +50,7 @@ _SINCE = (
 )
 _POINT_COLUMNS = (
     "number", "iteration", "parameters", "state", "observation", "failure_class", "ingest_no", "last_report",
+    "adds",
 )  # fmt: skip
 _POINTS = (
     sa.select(*[tables.point.c[name] for name in _POINT_COLUMNS])
@@ -185,6 +187,7 @@ class Iterations:
                 r[5],
                 r[6],
                 tuple(loads(r[7])) if r[7] else None,
+                loads(r[8]) if r[8] else None,
             )
             for r in rows
         )
@@ -225,14 +228,17 @@ class Iterations:
         asked: int,
         first_number: int,
         values: Mapping[str, Any] | None = None,
+        top_ups: Mapping[int, TopUp] | None = None,
     ) -> None:
         """An iteration with its points and their jobs, in one transaction; the first step's jobs are ready at once.
 
         Parameters
         ----------
         values : parameters of the definition, which a step may be split by; those of the loop by default.
+        top_ups : number of a point -> what it adds to another; the results that it takes over are there at once.
 
         """
+        tops = top_ups or {}
         now = self._db.now()
         wide = is_wide(loop.body)
         turn = {"loop_id": loop_id, "number": number, "asked": asked, "proposed": len(points), "created": now}
@@ -240,23 +246,27 @@ class Iterations:
             self._db.insert(tables.iteration, [turn])
             self._db.count(loop_id, "iterations", 1)
             shared = {"loop_id": loop_id, "iteration": number, "created": now, **({"wide": 1} if wide else {})}
-            rows = [{**shared, **_new_point(first_number + i, p)} for i, p in enumerate(points)]
+            rows = [{**shared, **_new_point(n, p), **own_columns(tops, n)} for n, p in enumerate(points, first_number)]
             if not rows:
                 return
             self._db.insert(tables.point, rows)
             point_ids = [row.id for row in self._db.run(_POINT_IDS, {"loop": loop_id, "first": first_number})]
             given = loop.parameters if values is None else values
             own = {"loop_id": loop_id, "created": now}
+            seen = [{**given, **p, **(tops[n].given if n in tops else {})} for n, p in enumerate(points, first_number)]
             jobs = [
                 {**own, "point_id": point_id, **job}
-                for point_id, point in zip(point_ids, points, strict=True)
-                for job in (wide_jobs(loop.body, {**given, **point}) if wide else _plain_jobs(loop))
+                for point_id, here in zip(point_ids, seen, strict=True)
+                for job in (wide_jobs(loop.body, here) if wide else _plain_jobs(loop))
             ]
+            begun = {point_ids[n - first_number]: top for n, top in tops.items() if top.taken}
+            jobs = done_already(jobs, begun, now) if begun else jobs
             if wide:
                 numbers = range(first_number, first_number + len(rows))
                 add_loops(self._db, loop_id, loop, number, dict(zip(point_ids, numbers, strict=True)))
             if jobs:  # without steps a person measures the points
                 self._db.insert(tables.job, jobs)
+            write_taken(self._db, loop_id, begun)
             self._db.count(loop_id, "points", len(rows))
             self._db.count(loop_id, "jobs", len(jobs))
 

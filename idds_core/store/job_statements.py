@@ -91,6 +91,7 @@ _LIVE_CLAIMS = (
         _J.wide,
         _J.user_failures,
         _J.infra_failures,
+        _P.given,
     )
     .select_from(tables.attempt)
     .join(tables.job, _J.id == _A.job_id)

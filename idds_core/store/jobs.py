@@ -127,7 +127,7 @@ class Jobs:
                 r.loop_id,
                 r.point_id,
                 r[n + 1],
-                json.loads(r.parameters),
+                json.loads(r.parameters) | (json.loads(r.given) if r.given else {}),
                 r.digest,
                 r.step,
                 r.step_no,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import sqlalchemy as sa
@@ -19,11 +20,12 @@ class Keeping:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def due(self, loop_id: int, step: str, before: float) -> list[tuple[int, str]]:
+    def due(self, loops: Sequence[int], step: str, before: float) -> list[tuple[int, str]]:
         """Attempts (id, path) of a step whose points ended well, at `before` or earlier, and that nobody needs.
 
         A failed point keeps its folders, for people; so does a result that an open point has taken over.
         """
+        given = sa.func.json_each(sa.bindparam("loops", json.dumps(list(loops)), type_=sa.Text)).table_valued("value")
         a, j, p = tables.attempt.c, tables.job.c, tables.point.c
         taken, user, needing = tables.result.alias("taken"), tables.job.alias("user"), tables.point.alias("needing")
         needed = (
@@ -35,7 +37,13 @@ class Keeping:
             sa.select(a.id, a.path)
             .join(tables.job, j.id == a.job_id)
             .join(tables.point, p.id == j.point_id)
-            .where(a.loop_id == loop_id, j.step == step, a.removed.is_(None), a.ended.is_not(None), ~needed)
+            .where(
+                a.loop_id.in_(sa.select(given.c.value)),
+                j.step == step,
+                a.removed.is_(None),
+                a.ended.is_not(None),
+                ~needed,
+            )
             .where(p.state.in_([PointState.MEASURED, PointState.INFEASIBLE]), p.ended <= before)
             .order_by(a.id)
         )

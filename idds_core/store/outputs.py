@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 
 import sqlalchemy as sa
 
@@ -40,6 +41,13 @@ class Outputs:
             values, files = result.get("values", {}), result.get("files", {})
             found[job_id] = JobResult(path, values, files, bool(sealed) and seal is None)
         return found
+
+    def makers(self, jobs: Collection[int]) -> list[int]:
+        """Ids of the jobs whose results these jobs have taken over."""
+        r, a = tables.result.c, tables.attempt.c
+        query = sa.select(a.job_id).join(tables.result, r.reused_from == a.id).where(r.job_id.in_(list(jobs)))
+        with self._db.reading() as connection:
+            return list(connection.execute(query.order_by(a.id)).scalars())
 
     def reasons(self, loop_id: int) -> dict[int, str]:
         """Point number -> why it ended as it did, where something is said."""

@@ -16,7 +16,7 @@ from idds_core.store import tables
 from idds_core.store.database import Database
 from idds_core.store.records import LoopRecord, Outcome, OuterPoint
 
-__all__ = ["Points", "add_loops", "wide_jobs", "will_end"]
+__all__ = ["Points", "add_loops", "ends_as", "wide_jobs", "will_end"]
 
 _P, _J, _L = tables.point.c, tables.job.c, tables.loop.c
 _NOTHING = strict_json({"values": {}, "sigmas": {}, "extras": {}})
@@ -86,8 +86,13 @@ _OWN = sa.select(_L.name, _L.workflow_id, _L.wish).where(_L.id == sa.bindparam("
 def will_end(db: Database, outcomes: Sequence[Outcome]) -> None:
     """These outcomes end their points as soon as nothing of them runs any more; the first one counts."""
     for o in outcomes:
-        how = {"state": str(o.point_state), "reason": o.reason, "failure_class": None, "last_report": o.last_report}
-        db.run(_WILL_END, {"point": o.claim.point_id, "how": strict_json(how)})
+        ends_as(db, o.claim.point_id, str(o.point_state), o.reason, o.last_report)
+
+
+def ends_as(db: Database, point_id: int, state: str, reason: str, last_report: str | None = None) -> None:
+    """A point ends like this as soon as nothing of it runs any more; the first word counts."""
+    how = {"state": str(state), "reason": reason, "failure_class": None, "last_report": last_report}
+    db.run(_WILL_END, {"point": point_id, "how": strict_json(how)})
 
 
 class Points:
@@ -134,9 +139,10 @@ class Points:
     def outer(self, point_id: int) -> OuterPoint:
         """The point around a loop."""
         with self._db.reading() as connection:
-            columns = (_P.loop_id, _P.iteration, _P.number, _P.parameters)
+            columns = (_P.loop_id, _P.iteration, _P.number, _P.parameters, _P.given)
             row = connection.execute(sa.select(*columns).where(_P.id == point_id)).one()
-        return OuterPoint(row.loop_id, row.iteration, row.number, json.loads(row.parameters))
+        parameters = json.loads(row.parameters) | json.loads(row.given or "{}")
+        return OuterPoint(row.loop_id, row.iteration, row.number, parameters)
 
     def live_inside(self, loop_id: int) -> int:
         """Number of loops inside the points of a loop that have not ended."""
@@ -182,11 +188,19 @@ class Points:
             moved += len(self._db.move("job", rows, state, JobState.CANCELLED, actor=actor))
         for loop in self._db.run(_LOOPS, {"point": point_id}):
             if loop.state == LoopState.WAITING:
-                rows = [{"id": loop.id, "reason": reason}]
-                moved += len(self._db.move("loop", rows, LoopState.WAITING, LoopState.CANCELLED, actor=actor))
+                moved += self._cancel_waiting(loop.id, reason, actor)
             elif loop.state not in TERMINAL["loop"]:
                 self._wish_cancel(loop.id)
         return moved
+
+    def _cancel_waiting(self, loop_id: int, reason: str, actor: str) -> int:
+        """A loop that has not begun never will; one that begins again with its points has some that are open."""
+        moved = 0
+        for point in self.open_of(loop_id):
+            moved += self.clear(point, reason, actor)
+            moved += self.end(point, {"state": PointState.DROPPED, "reason": reason}, loop_id, actor)
+        rows = [{"id": loop_id, "reason": reason}]
+        return moved + len(self._db.move("loop", rows, LoopState.WAITING, LoopState.CANCELLED, actor=actor))
 
     def _wish_cancel(self, loop_id: int) -> None:
         """A loop and all that is inside it."""
@@ -220,6 +234,7 @@ class Points:
         moved = self._db.move("loop", [{"id": loop.id}], LoopState.WAITING, LoopState.ACTIVE, actor=actor)
         if moved:
             self._db.run(_STARTED, {"loop": loop.id, "now": self._db.now()})
+            self._db.touched.update(self.open_of(loop.id))  # in a revision it may have had points before it began
         return bool(moved)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,14 +15,14 @@ from idds_core.store import tables
 from idds_core.store.database import Database
 from idds_core.store.iterations import point_digest
 
-__all__ = ["IMPORTED", "Queue", "Waiting"]
+__all__ = ["IMPORTED", "Asked", "Failed", "Queue", "Waiting"]
 
 #: the iteration of points that were measured elsewhere: no learner proposed them, no budget counts them
 IMPORTED = 0
 
 _C = tables.queued.c
 _WAITING = (
-    sa.select(_C.id, _C.parameters, _C.retry_of, _C.reason)
+    sa.select(_C.id, _C.parameters, _C.retry_of, _C.reason, _C.adds, _C.given)
     .where(_C.loop_id == sa.bindparam("loop"), _C.number.is_(None))
     .order_by(_C.id)
 )
@@ -36,12 +36,39 @@ _LINK = (
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A point that enters with the next iteration. retry_of : id of the failed point that it tries again."""
+    """A point that enters with the next iteration.
+
+    retry_of : id of the failed point that it tries again.
+    adds, given : of one that tops up another, as in :class:`~idds_core.store.records.TopUp`.
+    """
 
     id: int
     parameters: Mapping[str, Any]
     retry_of: int | None
     reason: str
+    adds: Mapping[str, Any] | None = None
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A point that people ask for; fields as of :class:`Waiting`."""
+
+    parameters: Mapping[str, Any]
+    retry_of: int | None = None
+    adds: Mapping[str, Any] | None = None
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A failed point that nothing tries again; fields as of :class:`Waiting`."""
+
+    id: int
+    number: int
+    parameters: Mapping[str, Any]
+    adds: Mapping[str, Any] | None
+    given: Mapping[str, Any]
 
 
 class Queue:
@@ -53,21 +80,22 @@ class Queue:
     def waiting(self, loop_id: int) -> list[Waiting]:
         """Points that wait for the next iteration, in order."""
         rows = self._db.run(_WAITING, {"loop": loop_id})
-        return [Waiting(r.id, json.loads(r.parameters), r.retry_of, r.reason) for r in rows]
+        return [Waiting(r.id, json.loads(r.parameters), r.retry_of, r.reason, *_topping(r.adds, r.given)) for r in rows]
 
-    def add(self, loop_id: int, points: Sequence[Mapping[str, Any]], reason: str) -> None:
+    def add(self, loop_id: int, points: Sequence[Asked], reason: str) -> None:
         """Let points wait for the next iteration."""
-        self._insert(loop_id, [(p, None) for p in points], reason)
-
-    def retry(self, loop_id: int, points: Sequence[tuple[Mapping[str, Any], int]], reason: str) -> None:
-        """Let points (parameters, id of the one tried again) wait for the next iteration."""
-        self._insert(loop_id, list(points), reason)
-
-    def _insert(self, loop_id: int, points: Sequence[tuple[Mapping[str, Any], int | None]], reason: str) -> None:
         now = self._db.now()
         rows = [
-            {"loop_id": loop_id, "parameters": canonical_json(p), "retry_of": of, "reason": reason, "created": now}
-            for p, of in points
+            {
+                "loop_id": loop_id,
+                "parameters": canonical_json(p.parameters),
+                "retry_of": p.retry_of,
+                "reason": reason,
+                "created": now,
+                "adds": canonical_json(p.adds) if p.adds else None,
+                "given": canonical_json(p.given) if p.given else None,
+            }
+            for p in points
         ]
         if rows:
             with self._db.transaction():
@@ -110,18 +138,19 @@ class Queue:
         return bool(moved)
 
     # ------------------------------------------------------------------ who was tried again, who has failed
-    def failed(self, loop_id: int) -> list[tuple[int, int, Mapping[str, Any]]]:
-        """Failed points that nothing tries again: id, number, parameters."""
+    def failed(self, loop_id: int) -> list[Failed]:
+        """Failed points that nothing tries again."""
         c, again, queued = tables.point.c, tables.point.alias("again"), tables.queued.alias("q")
         tried = sa.or_(
             sa.exists().where(again.c.retry_of == c.id),
             sa.exists().where(queued.c.retry_of == c.id, queued.c.number.is_(None)),
         )
-        query = sa.select(c.id, c.number, c.parameters).where(
+        query = sa.select(c.id, c.number, c.parameters, c.adds, c.given).where(
             c.loop_id == loop_id, c.state.in_([PointState.FAILED, PointState.DROPPED]), ~tried
         )
         with self._db.reading() as connection:
-            return [(r[0], r[1], json.loads(r[2])) for r in connection.execute(query.order_by(c.number))]
+            rows = connection.execute(query.order_by(c.number))
+            return [Failed(r.id, r.number, json.loads(r.parameters), *_topping(r.adds, r.given)) for r in rows]
 
     # ------------------------------------------------------------------ what was measured elsewhere
     def bring(
@@ -149,3 +178,7 @@ class Queue:
                 self._db.insert(tables.point, rows)
                 self._db.count(loop_id, "points", len(rows))
                 self._db.count(loop_id, PointState.MEASURED, len(rows))
+
+
+def _topping(adds: str | None, given: str | None) -> tuple[Mapping[str, Any] | None, Mapping[str, Any]]:
+    return json.loads(adds) if adds else None, json.loads(given) if given else {}

@@ -22,11 +22,18 @@ __all__ = [
     "Message",
     "Outcome",
     "OuterPoint",
+    "Place",
     "Progress",
     "ResultFile",
+    "Taken",
+    "TopUp",
     "WorkflowRecord",
     "place_of",
 ]  # fmt: skip
+
+
+#: what names a job at a point: step, variant, chunk
+Place = tuple[str, str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +169,7 @@ class Attempt:
 class Claim:
     """A claimed job with its new attempt (or a found one with its live attempt), and what is needed to run it.
 
+    parameters : of the point, with those of the definition that have another value there.
     wide : whether its point has other jobs beside it, so that its end is not the end of the point.
     upstream : results of the finished jobs of steps before it at the same point, in order.
     """
@@ -269,6 +277,30 @@ class EventRecord:
     actor: str
     reason: str
     at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A result that is taken over, as JSON text, with its digest, the attempt that gave it, and that one's path."""
+
+    result: str
+    digest: str | None
+    attempt: int
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class TopUp:
+    """What a new point adds to an old one.
+
+    adds : as in :class:`idds_core.history.Point`.
+    given : parameters of the definition that have another value at the point.
+    taken : the results of the old point that it begins with.
+    """
+
+    adds: Mapping[str, Any]
+    given: Mapping[str, Any] = field(default_factory=dict)
+    taken: Mapping[Place, Taken] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

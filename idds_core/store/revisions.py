@@ -9,29 +9,24 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from idds_core.definition import Definition
 from idds_core.errors import IddsError
-from idds_core.history import canonical_json
 from idds_core.model import Loop
 from idds_core.partition import is_wide
-from idds_core.states import TERMINAL, JobState, PointState
+from idds_core.states import TERMINAL, LoopState, PointState
 from idds_core.store import tables
 from idds_core.store.database import Database
-from idds_core.store.iterations import point_digest
-from idds_core.store.points import wide_jobs
 from idds_core.store.records import LoopRecord, WorkflowRecord
+from idds_core.store.revision_rows import KEPT, How, NewLoop, NewPoint, OldJob, OldPoint, Taken, job_rows, point_row
 from idds_core.store.workflows import Workflows
 
-__all__ = ["NewPoint", "OldJob", "OldPoint", "Revisions"]
+__all__ = ["Revisions"]
 
 _CARRIED = ("points", "iterations", "core_ms", *(str(s) for s in PointState if s is not PointState.OPEN))
-_KEPT = ("number", "iteration", "parameters", "digest", "observation", "failure_class", "state", "reason", "created",
-         "ended", "last_report", "ingest_no")  # fmt: skip
 _TURN = ("number", "asked", "proposed", "ingested_upto", "pending", "learner_state", "diagnostics", "verdict",
          "verdict_reason", "elapsed_s", "core_hours", "created", "closed")  # fmt: skip
 
@@ -43,52 +38,22 @@ _JOBS = sa.text(
         UNION ALL
         SELECT chain.origin, p.continued FROM chain JOIN point p ON p.id = chain.id
         WHERE p.continued IS NOT NULL AND NOT EXISTS (SELECT 1 FROM job WHERE job.point_id = chain.id))
-    SELECT chain.origin, j.step, j.variant, j.chunk, j.state, j.reason, r.result, r.digest,
-           coalesce(r.attempt_id, r.reused_from)
+    SELECT chain.origin, j.step, j.variant, j.chunk, j.state, j.reason, r.result, r.digest, a.id, a.path
     FROM chain JOIN job j ON j.point_id = chain.id LEFT JOIN result r ON r.job_id = j.id
+    LEFT JOIN attempt a ON a.id = coalesce(r.attempt_id, r.reused_from)
     ORDER BY chain.origin, j.step_no, j.id
     """
 )
-
-
-@dataclass(frozen=True, slots=True)
-class OldJob:
-    """A job of an older revision. result, attempt : JSON text, and id of the attempt that gave it, when DONE."""
-
-    step: str
-    variant: str
-    chunk: int
-    state: str
-    reason: str
-    result: str | None
-    digest: str | None
-    attempt: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class OldPoint:
-    """A point of an older revision with its jobs; one that a person brought has none."""
-
-    id: int
-    number: int
-    iteration: int
-    parameters: Mapping[str, Any]
-    state: str
-    jobs: tuple[OldJob, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class NewPoint:
-    """What becomes of an old point in a revision.
-
-    redo : index of the first step that runs again; the results before it are taken over. None: it stays as it is.
-    observation : JSON text of what is seen in its results now, when that is something else than before.
+_ORIGIN = sa.text(
     """
-
-    old: OldPoint
-    parameters: Mapping[str, Any]
-    redo: int | None = None
-    observation: str | None = None
+    WITH RECURSIVE chain(id) AS (
+        SELECT id FROM point WHERE loop_id = :loop AND number = :number
+        UNION ALL
+        SELECT p.continued FROM chain JOIN point p ON p.id = chain.id
+        WHERE p.continued IS NOT NULL AND NOT EXISTS (SELECT 1 FROM job WHERE job.point_id = chain.id))
+    SELECT p.loop_id FROM chain JOIN job j ON j.point_id = chain.id JOIN point p ON p.id = chain.id LIMIT 1
+    """
+)
 
 
 class Revisions:
@@ -98,16 +63,33 @@ class Revisions:
         self._db = database
         self._workflows = workflows
 
+    # ------------------------------------------------------------------ reading
     def points(self, loop_id: int) -> list[OldPoint]:
-        """Points of a loop with their jobs, in order."""
+        """Points of a loop with their jobs and the loops inside, in order."""
         c = tables.point.c
         with self._db.reading() as connection:
             jobs: dict[int, list[OldJob]] = defaultdict(list)
             for origin, *fields in connection.execute(_JOBS, {"loop": loop_id}):
                 jobs[origin].append(OldJob(*fields))
-            query = sa.select(c.id, c.number, c.iteration, c.parameters, c.state).where(c.loop_id == loop_id)
+            inside = self.inside(loop_id)
+            query = sa.select(c.id, c.number, c.iteration, c.parameters, c.state, c.given).where(c.loop_id == loop_id)
             rows = connection.execute(query.order_by(c.number)).all()
-        return [OldPoint(r[0], r[1], r[2], json.loads(r[3]), r[4], tuple(jobs[r[0]])) for r in rows]
+        return [
+            OldPoint(r.id, r.number, r.iteration, json.loads(r.parameters), r.state, tuple(jobs[r.id]),
+                     inside.get(r.id, {}), json.loads(r.given or "{}"))
+            for r in rows
+        ]  # fmt: skip
+
+    def inside(self, loop_id: int) -> dict[int, dict[str, LoopRecord]]:
+        """The loops inside the points of a loop: by id of the point, then by their own name."""
+        c = tables.point.c
+        with self._db.reading() as connection:
+            points = connection.execute(sa.select(c.id).where(c.loop_id == loop_id)).scalars().all()
+        found: dict[int, dict[str, LoopRecord]] = defaultdict(dict)
+        for record in self._workflows.inside(points):
+            assert record.parent_point is not None
+            found[record.parent_point][_own_name(record)] = record
+        return dict(found)
 
     def carried(self, loop_id: int) -> set[int]:
         """Iterations that were taken over from the revision before: what was asked for them was asked there."""
@@ -116,23 +98,21 @@ class Revisions:
             query = sa.select(c.iteration).where(c.loop_id == loop_id, c.continued.is_not(None)).distinct()
             return set(connection.execute(query).scalars())
 
+    def origin(self, loop_id: int, number: int) -> int:
+        """The loop that has the jobs of a point: itself, or that of the revision in which the point was measured."""
+        with self._db.reading() as connection:
+            return connection.execute(_ORIGIN, {"loop": loop_id, "number": number}).scalar() or loop_id
+
+    # ------------------------------------------------------------------ writing
     def make(
-        self,
-        old: WorkflowRecord,
-        definition: Definition,
-        bundle: str,
-        points: Mapping[str, Sequence[NewPoint]] | None,
-        *,
-        actor: str,
-        reason: str,
+        self, old: WorkflowRecord, definition: Definition, bundle: str, top: NewLoop, *, actor: str, reason: str
     ) -> WorkflowRecord:
         """A new revision, ready to run.
 
         Parameters
         ----------
         old : the newest revision; it must have ended.
-        points : loop -> what becomes of its points; they all enter the first iteration. None: everything goes on as it
-            stands, and the last iteration is decided anew.
+        top : what becomes of the loop that is not inside another, and so of all the others.
 
         """
         with self._db.transaction() as connection:
@@ -140,16 +120,10 @@ class Revisions:
             if newest is None or newest.id != old.id or newest.state not in TERMINAL["workflow"]:
                 raise IddsError.of("E-REVISE-001", f"{old.path} cannot be continued now", "it goes on, or is continued",
                                    old.path, "See 'idds-core ls'.")  # fmt: skip
-            _refuse_several_loops(definition, old.path)
             made = self._workflows.add(definition, bundle, old.seed, old.revision + 1, continues=old.id)
-            before = {loop.name: loop for loop in self._workflows.loops(old.id)}
-            for loop in self._workflows.loops(made.id):
-                if points is None:
-                    self._carry_on(connection, before[loop.name], loop)
-                else:
-                    self._begin_again(
-                        connection, before[loop.name], loop, definition.loop(loop.name), points[loop.name]
-                    )
+            (loop,) = self._workflows.loops(made.id)
+            parameters = definition.workflow.parameters
+            self._fill(loop, definition.loop(loop.name), parameters, top)
             connection.execute(
                 sa.insert(tables.event),
                 {
@@ -164,30 +138,95 @@ class Revisions:
             )
         return made
 
+    def _fill(self, new: LoopRecord, loop: Loop, around: Mapping[str, Any], plan: NewLoop) -> None:
+        """What a loop has from its older revision. around : parameters that are seen in it from outside."""
+        if plan.old is None or plan.how is How.ANEW:
+            if plan.how is How.AGAIN:  # steps outside of loops that were not there
+                self._begin_again(new, loop, around, plan)
+            return
+        self._clock(plan.old, new, ended=plan.how is How.STAYS)
+        if plan.how is How.AGAIN:
+            self._begin_again(new, loop, around, plan)
+        else:
+            self._carry_on(plan.old, new, loop)
+        if plan.how is How.GOES_ON:
+            self._forget_decision(new)
+
+    def _inside(self, around: LoopRecord, point: tuple[int, int, int], no: int, name: str, plan: NewLoop) -> LoopRecord:
+        """The row of a loop inside a point (id, iteration, number); one that stays is what it was at once."""
+        point_id, iteration, number = point
+        stays = plan.old is not None and plan.how is How.STAYS
+        row: dict[str, Any] = {
+            "workflow_id": around.workflow_id,
+            "name": f"{around.name}/it/{iteration}/p/{number}/{name}" if around.name else name,
+            "state": LoopState.WAITING.value,
+            "created": self._db.now(),
+            "parent_point": point_id,
+            "step_no": no,
+        }
+        with self._db.transaction() as connection:
+            if stays:
+                assert plan.old is not None
+                c = tables.loop.c
+                was = connection.execute(sa.select(c.state, c.reason, c.created, c.ended).where(c.id == plan.old.id))
+                row |= was.one()._asdict()
+            self._db.generation += 1
+            key = connection.execute(sa.insert(tables.loop), row).inserted_primary_key
+        assert key is not None
+        return self._workflows.loop(key[0])
+
     # ------------------------------------------------------------------ everything as it stands
-    def _carry_on(self, connection: sa.Connection, old: LoopRecord, new: LoopRecord) -> None:
+    def _carry_on(self, old: LoopRecord, new: LoopRecord, loop: Loop) -> None:
+        """All points, iterations and loops inside, as they are."""
         p, i = tables.point, tables.iteration
-        columns = [p.c[name] for name in _KEPT]
-        rows = sa.select(sa.literal(new.id), p.c.id, *columns).where(p.c.loop_id == old.id).order_by(p.c.number)
-        connection.execute(sa.insert(p).from_select(["loop_id", "continued", *_KEPT], rows))
-        self._link_retries(connection, new)
-        turns = sa.select(sa.literal(new.id), *[i.c[n] for n in _TURN]).where(i.c.loop_id == old.id)
-        connection.execute(sa.insert(i).from_select(["loop_id", *_TURN], turns.order_by(i.c.number)))
-        last = sa.select(sa.func.max(i.c.number)).where(i.c.loop_id == new.id).scalar_subquery()
-        nothing = dict.fromkeys(("learner_state", "diagnostics", "verdict", "verdict_reason"))
-        connection.execute(sa.update(i).where(i.c.loop_id == new.id, i.c.number == last).values(nothing))
-        self._clock(connection, old, new)
+        columns = [p.c[name] for name in KEPT]
+        with self._db.transaction() as connection:
+            rows = sa.select(sa.literal(new.id), p.c.id, *columns).where(p.c.loop_id == old.id).order_by(p.c.number)
+            connection.execute(sa.insert(p).from_select(["loop_id", "continued", *KEPT], rows))
+            self._link_retries(connection, new)
+            turns = sa.select(sa.literal(new.id), *[i.c[n] for n in _TURN]).where(i.c.loop_id == old.id)
+            connection.execute(sa.insert(i).from_select(["loop_id", *_TURN], turns.order_by(i.c.number)))
         for name, value in self._db.counters(old.id).items():
             if name in _CARRIED:
                 self._db.count(new.id, name, value)
+        inside = self.inside(old.id)
+        if inside:
+            for old_id, point in self._points_of(new).items():
+                self._stay(new, point, loop, inside.get(old_id, {}))
 
-    def _clock(self, connection: sa.Connection, old: LoopRecord, new: LoopRecord) -> None:
+    def _stay(
+        self, around: LoopRecord, point: tuple[int, int, int], loop: Loop, inside: Mapping[str, LoopRecord]
+    ) -> None:
+        """The loops inside a point that stays as it is, and all that is inside them."""
+        for no, element in enumerate(loop.body):
+            if isinstance(element, Loop) and element.name in inside:
+                plan = NewLoop(inside[element.name], How.STAYS)
+                record = self._inside(around, point, no, element.name, plan)
+                self._fill(record, element, {}, plan)
+
+    def _points_of(self, new: LoopRecord) -> dict[int, tuple[int, int, int]]:
+        """Id of the point that is continued -> (id, iteration, number) of the new one."""
+        c = tables.point.c
+        with self._db.reading() as connection:
+            query = sa.select(c.continued, c.id, c.iteration, c.number).where(c.loop_id == new.id)
+            return {r[0]: (r[1], r[2], r[3]) for r in connection.execute(query)}
+
+    def _forget_decision(self, new: LoopRecord) -> None:
+        """The last iteration is decided anew."""
+        i = tables.iteration
+        nothing = dict.fromkeys(("learner_state", "diagnostics", "verdict", "verdict_reason"))
+        last = sa.select(sa.func.max(i.c.number)).where(i.c.loop_id == new.id).scalar_subquery()
+        with self._db.transaction() as connection:
+            connection.execute(sa.update(i).where(i.c.loop_id == new.id, i.c.number == last).values(nothing))
+
+    def _clock(self, old: LoopRecord, new: LoopRecord, *, ended: bool) -> None:
         """What the older revisions took counts; the time between does not."""
         c = tables.iteration.c
-        took = connection.execute(sa.select(sa.func.max(c.elapsed_s)).where(c.loop_id == old.id)).scalar()
-        spent = old.before_s if took is None else took
-        values = {"before_s": spent, "unblinded": old.unblinded}
-        connection.execute(sa.update(tables.loop).where(tables.loop.c.id == new.id).values(values))
+        with self._db.transaction() as connection:
+            took = connection.execute(sa.select(sa.func.max(c.elapsed_s)).where(c.loop_id == old.id)).scalar()
+            spent = old.before_s if took is None or ended else took
+            values = {"before_s": spent, "unblinded": old.unblinded}
+            connection.execute(sa.update(tables.loop).where(tables.loop.c.id == new.id).values(values))
 
     @staticmethod
     def _link_retries(connection: sa.Connection, new: LoopRecord) -> None:
@@ -197,126 +236,90 @@ class Revisions:
             sa.select(mine.c.id, tried.c.id)
             .join(old, old.c.id == mine.c.continued)
             .join(tried, sa.and_(tried.c.continued == old.c.retry_of, tried.c.loop_id == mine.c.loop_id))
-            .where(mine.c.loop_id == new.id)
+            .where(mine.c.loop_id == new.id, old.c.retry_of.is_not(None))
         )
         for point, origin in connection.execute(query).all():
             connection.execute(sa.update(tables.point).where(tables.point.c.id == point).values(retry_of=origin))
 
     # ------------------------------------------------------------------ with another definition
-    def _begin_again(
-        self, connection: sa.Connection, old: LoopRecord, new: LoopRecord, loop: Loop, points: Sequence[NewPoint]
-    ) -> None:
+    def _begin_again(self, new: LoopRecord, loop: Loop, around: Mapping[str, Any], plan: NewLoop) -> None:
         """All old points in one iteration: what was decided on other results or another space says nothing any more."""
-        now = self._db.now()
-        self._clock(connection, old, new)
-        self._db.count(new.id, "core_ms", self._db.counters(old.id).get("core_ms", 0))
+        if plan.old is not None:
+            self._db.count(new.id, "core_ms", self._db.counters(plan.old.id).get("core_ms", 0))
+        points = plan.points
         if not points:
             return
-        first = [p for p in points if p.old.iteration > 0]
+        first = sum(p.iteration > 0 for p in points)
         if first:
-            turn = {"loop_id": new.id, "number": 1, "asked": 0, "proposed": len(first), "created": now}
+            turn = {"loop_id": new.id, "number": 1, "asked": 0, "proposed": first, "created": self._db.now()}
             self._db.insert(tables.iteration, [turn])
             self._db.count(new.id, "iterations", 1)
+        values = {**around, **loop.parameters}
+        self._insert_points(plan, new, values, wide=is_wide(loop.body))
         c = tables.point.c
-        kept = {row.id: row._asdict() for row in connection.execute(
-            sa.select(c.id, *[c[n] for n in _KEPT]).where(c.loop_id == old.id))}  # fmt: skip
-        self._db.insert(tables.point, [_row(new.id, kept[p.old.id], p, now, wide=is_wide(loop.body)) for p in points])
-        self._link_retries(connection, new)
-        ids = {row.number: row.id for row in connection.execute(sa.select(c.number, c.id).where(c.loop_id == new.id))}
-        self._jobs(new.id, loop, {ids[p.old.number]: p for p in points if p.redo is not None}, now)
+        with self._db.reading() as connection:
+            query = sa.select(c.number, c.id, c.iteration).where(c.loop_id == new.id)
+            ids = {r.number: (r.id, r.iteration, r.number) for r in connection.execute(query)}
+        self._jobs(new.id, loop, values, {ids[p.number][0]: p for p in points if p.again is not None})
+        for point in points:
+            seen = {**values, **point.parameters, **point.own(values)}
+            self._loops(new, ids[point.number], loop, seen, point)
         self._db.count(new.id, "points", len(points))
-        for state, count in Counter(p.old.state for p in points if p.redo is None).items():
+        for state, count in Counter(p.old.state for p in points if p.old and p.again is None).items():
             self._db.count(new.id, state, count)
 
-    def _jobs(self, loop_id: int, loop: Loop, points: Mapping[int, NewPoint], now: float) -> None:
-        """Jobs of points that are measured again: what came before the first changed step is taken over."""
-        numbers = {step.name: no for no, step in enumerate(loop.body)}
-        wide = is_wide(loop.body)
+    def _insert_points(self, plan: NewLoop, new: LoopRecord, values: Mapping[str, Any], *, wide: bool) -> None:
+        c, now = tables.point.c, self._db.now()
+        with self._db.transaction() as connection:
+            columns = [c.id, *[c[n] for n in KEPT]]
+            query = sa.select(*columns).where(c.loop_id == (plan.old.id if plan.old else None))
+            kept = {row.id: row._asdict() for row in connection.execute(query)}
+            rows = [
+                point_row(new.id, kept[p.old.id] if p.old else None, p, values, now, wide=wide) for p in plan.points
+            ]
+            self._db.insert(tables.point, rows)
+            self._link_retries(connection, new)
+
+    def _loops(
+        self, around: LoopRecord, at: tuple[int, int, int], loop: Loop, values: Mapping[str, Any], point: NewPoint
+    ) -> None:
+        """The loops inside a point of a loop that begins again with its points."""
+        if point.again is None:
+            self._stay(around, at, loop, point.old.loops if point.old else {})
+            return
+        self._db.touched.add(at[0])
+        for no, element in enumerate(loop.body):
+            if isinstance(element, Loop):
+                plan = point.loops[element.name]
+                self._fill(self._inside(around, at, no, element.name, plan), element, values, plan)
+
+    def _jobs(self, loop_id: int, loop: Loop, values: Mapping[str, Any], points: Mapping[int, NewPoint]) -> None:
+        """Jobs of the points that are open again (by id), and the results that are taken over."""
+        now = self._db.now()
         rows: list[dict[str, Any]] = []
-        results: list[tuple[tuple[int, str, str, int], OldJob]] = []
+        results: list[tuple[int, Taken]] = []
         for point_id, point in points.items():
-            assert point.redo is not None
-            for job in point.old.jobs:
-                no = numbers.get(job.step, point.redo)
-                if no < point.redo:
-                    if not wide:
-                        rows.append(_job(loop_id, point_id, job.step, no, job.state, now, job))
-                    if job.result is not None:
-                        results.append(((point_id, job.step, job.variant, job.chunk), job))
-            if wide:
-                rows += _cut_again(loop_id, point_id, loop, point, now)
-                self._db.touched.add(point_id)
-                continue
-            for no, step in enumerate(loop.body[point.redo :], point.redo):
-                state = JobState.READY if no == point.redo else JobState.WAITING
-                rows.append(_job(loop_id, point_id, step.name, no, state.value, now))
+            found, taken = job_rows(loop_id, point_id, loop, values, point, now)
+            rows += found
+            results += [(point_id, each) for each in taken]
         if not rows:
             return
         self._db.insert(tables.job, rows)
         self._db.count(loop_id, "jobs", len(rows))
         if results:
-            c = tables.job.c
-            with self._db.reading() as connection:
-                query = sa.select(c.point_id, c.step, c.variant, c.chunk, c.id).where(c.loop_id == loop_id)
-                ids = {(r[0], r[1], r[2], r[3]): r[4] for r in connection.execute(query)}
-            taken = [
-                {"job_id": ids[key], "result": job.result, "digest": job.digest, "reused_from": job.attempt}
-                for key, job in results
-            ]
-            self._db.insert(tables.result, taken)
+            self._db.insert(tables.result, self._results(loop_id, results))
+
+    def _results(self, loop_id: int, taken: Sequence[tuple[int, Taken]]) -> list[dict[str, Any]]:
+        c = tables.job.c
+        with self._db.reading() as connection:
+            query = sa.select(c.point_id, c.step, c.variant, c.chunk, c.id).where(c.loop_id == loop_id)
+            ids = {(r[0], r[1], r[2], r[3]): r[4] for r in connection.execute(query)}
+        return [
+            {"job_id": ids[point_id, *each.place], "result": each.job.result, "digest": each.job.digest,
+             "reused_from": each.job.attempt}
+            for point_id, each in taken
+        ]  # fmt: skip
 
 
-def _refuse_several_loops(definition: Definition, path: str) -> None:
-    workflow = definition.workflow
-    if workflow.root is not None or any(isinstance(e, Loop) for e in workflow.loops[0].body):
-        raise IddsError.of("E-REVISE-004", f"{path} cannot be continued",
-                           "it has steps outside of its loop, or more loops than one", path,
-                           "Run it with --fresh.")  # fmt: skip
-
-
-def _row(loop_id: int, kept: Mapping[str, Any], point: NewPoint, now: float, *, wide: bool) -> dict[str, Any]:
-    row = {
-        **{name: kept[name] for name in _KEPT},
-        "loop_id": loop_id,
-        "continued": point.old.id,
-        "iteration": min(point.old.iteration, 1),
-        "parameters": canonical_json(point.parameters),
-        "digest": point_digest(point.parameters),
-    }
-    if point.observation is not None:
-        row["observation"] = point.observation
-    row |= {"wide": int(wide), "ingest_no": None}  # without a barrier they are counted anew
-    if point.redo is not None:
-        again = {"state": PointState.OPEN.value, "reason": "", "observation": None, "failure_class": None}
-        row.update(again, created=now, ended=None)
-    return row
-
-
-def _cut_again(loop_id: int, point_id: int, loop: Loop, point: NewPoint, now: float) -> list[dict[str, Any]]:
-    """All jobs of a point of many: those before the first changed step as they ended, the others waiting."""
-    assert point.redo is not None
-    known = {(j.step, j.variant, j.chunk): j for j in point.old.jobs}
-    rows = []
-    for job in wide_jobs(loop.body, {**loop.parameters, **point.parameters}):
-        was = known.get((job["step"], job["variant"], job["chunk"])) if job["step_no"] < point.redo else None
-        state = was.state if was else JobState.WAITING.value if point.redo else job["state"]
-        ended = {"reason": was.reason, "ended": now} if was else {"reason": "", "ended": None}
-        rows.append({**job, "loop_id": loop_id, "point_id": point_id, "state": state, "created": now, **ended})
-    return rows
-
-
-def _job(
-    loop_id: int, point_id: int, step: str, no: int, state: str, now: float, old: OldJob | None = None
-) -> dict[str, Any]:
-    return {
-        "loop_id": loop_id,
-        "point_id": point_id,
-        "step": step,
-        "step_no": no,
-        "variant": old.variant if old else "",
-        "chunk": old.chunk if old else 0,
-        "state": state,
-        "reason": old.reason if old else "",
-        "created": now,
-        "ended": now if old else None,
-    }
+def _own_name(record: LoopRecord) -> str:
+    return record.name.rpartition("/")[2]

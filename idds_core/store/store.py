@@ -28,12 +28,13 @@ from idds_core.store.retention import Retention
 from idds_core.store.reuse import Reuse
 from idds_core.store.revisions import Revisions
 from idds_core.store.steady import Steady
+from idds_core.store.topups import TopUps
 from idds_core.store.usage import StepUsage, usage_by_step
 from idds_core.store.workflows import Workflows
 
 __all__ = ["OwnerLock", "Store", "open_store", "upgrade_store"]
 
-HEAD = "0004"
+HEAD = "0005"
 
 
 class Store:
@@ -42,7 +43,7 @@ class Store:
     Attributes
     ----------
     workflows, iterations, points, jobs, steady, audit, retention, reports, outbox, keeping, queue, reuse, revisions,
-        outputs : the parts.
+        outputs, top_ups : the parts.
     id : random, made once; part of every key, so that nothing of another store is ever touched.
 
     """
@@ -63,6 +64,7 @@ class Store:
         self.reuse = Reuse(database)
         self.revisions = Revisions(database, self.workflows)
         self.outputs = Outputs(database)
+        self.top_ups = TopUps(database)
         self.id = self.workflows.meta("store_id") or ""
 
     def own(self, token: str) -> None:

@@ -131,8 +131,11 @@ point = sa.Table(
     *_state(),
     sa.Column("wide", sa.Integer, nullable=False, server_default="0"),
     sa.Column("ending", sa.Text),
+    sa.Column("adds", sa.Text),
+    sa.Column("given", sa.Text),
     sa.UniqueConstraint("loop_id", "number"),
 )
+# `adds`: what the point adds to another. `given`: parameters of the definition that have another value there.
 # `ending`: how an open point will end as soon as nothing of it runs any more.
 _ENDING = sa.and_(point.c.state == "open", point.c.ending.is_not(None))
 sa.Index("ix_point_ending", point.c.id, sqlite_where=_ENDING, postgresql_where=_ENDING)
@@ -220,6 +223,8 @@ queued = sa.Table(
     sa.Column("reason", sa.Text, nullable=False, server_default=""),
     sa.Column("created", sa.Float, nullable=False),
     sa.Column("number", sa.Integer),
+    sa.Column("adds", sa.Text),
+    sa.Column("given", sa.Text),
 )
 sa.Index(
     "ix_queued_open",

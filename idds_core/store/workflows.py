@@ -57,6 +57,8 @@ _LIVE_LOOPS = sa.select(*_LOOP).where(tables.loop.c.state.in_(_LIVE)).order_by(t
 _ALL_LOOPS = sa.select(*_LOOP).order_by(tables.loop.c.id)
 _LOOPS_OF = _ALL_LOOPS.where(tables.loop.c.workflow_id == sa.bindparam("workflow"))
 _ONE_LOOP = sa.select(*_LOOP).where(tables.loop.c.id == sa.bindparam("loop"))
+_POINTS: Any = sa.func.json_each(sa.bindparam("points", type_=sa.Text)).table_valued("value")
+_INSIDE = _ALL_LOOPS.where(tables.loop.c.parent_point.in_(sa.select(_POINTS.c.value)))
 _OPEN_COMMANDS = (
     sa.select(*[tables.command.c[n] for n in ("id", "workflow_id", "verb", "actor", "arguments")])
     .where(tables.command.c.done.is_(None))
@@ -96,7 +98,7 @@ class Workflows:
             connection.execute(sa.insert(tables.loop), first)
             (loop,) = self.loops(key[0])
             self._db.move("loop", [{"id": loop.id}], LoopState.WAITING, LoopState.ACTIVE, actor="user")
-            if root is not None:
+            if root is not None and more.get("continues") is None:  # a revision has what the older one had
                 Iterations(self._db).add(loop.id, root, 1, [{}], 1, 1)
             return self.by_id(key[0])
 
@@ -135,6 +137,10 @@ class Workflows:
     def live_loops(self) -> list[LoopRecord]:
         """Loops that are active or held, oldest first."""
         return self._loops(_LIVE_LOOPS)
+
+    def inside(self, points: Sequence[int]) -> list[LoopRecord]:
+        """The loops inside points, oldest first."""
+        return self._loops(_INSIDE, points=json.dumps(list(points)))
 
     def loop(self, loop_id: int) -> LoopRecord:
         """The loop with that id."""

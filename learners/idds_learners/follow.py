@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from idds_core.errors import IddsError
 from idds_core.expressions import Expression, ExpressionError
@@ -28,6 +28,19 @@ def _seen(point: Point) -> dict[str, Any]:
     return found
 
 
+def _newest(history: History, points: Sequence[Point]) -> Point:
+    """The last of some points in the order of what was proposed: a top-up stands where it adds to."""
+    known = {p.number: p for p in history.points}
+
+    def place(point: Point) -> tuple[int, int]:
+        here = point
+        while here.adds:
+            here = known[here.adds["to"]]
+        return here.number, point.number
+
+    return max(points, key=place)
+
+
 @dataclass(frozen=True)
 class Follow:
     """One point at a time: the first is `start`, each next one what the last step returned by the parameters' names.
@@ -48,6 +61,8 @@ class Follow:
 
     """
 
+    sequential: ClassVar[bool] = True
+
     start: Mapping[str, Any] = field(default_factory=dict)
     targets: tuple[str, ...] = ()
 
@@ -67,7 +82,7 @@ class Follow:
             return {}, "the last point has not ended"
         if not history.points:
             return dict(self.start), ""
-        last = history.points[-1]
+        last = _newest(history, [p for p in history.points if p.observation is not None or not p.adds])
         if last.observation is None:
             return {}, f"point {last.number} ended {last.state}: there is nothing to follow"
         seen = _seen(last)
@@ -113,7 +128,7 @@ class When(Combinable):
         """Converged, once it is true of the last measured point."""
         if not history.measured:
             return Verdict(VerdictKind.GO_ON, "nothing was measured yet")
-        last = history.measured[-1]
+        last = _newest(history, history.measured)
         seen, parsed = _seen(last), self._parsed()
         missing = sorted(parsed.names - set(seen))
         if missing:

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from idds_core.definition import Definition
+from idds_core.ports import JobReport, JobSpec
+from idds_core.testing.fakes import ScriptedProvider
 from tests.agents.cli_kit import Cli, Runs
 from tests.agents.report_kit import enlarged, opened
+from tests.agents.revision_kit import measured
+from tests.world import World
 
 
 @pytest.fixture
@@ -44,3 +49,36 @@ def large_page(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     write_report(enlarged(view, 300, 40), store, file)
     store.close()
     return file
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """A world of the toy, with a bundle that has no files."""
+    (tmp_path / "bundles" / "bundle").mkdir(parents=True)
+    return World(tmp_path, ScriptedProvider(measured))
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Callable[..., World]:
+    """Worlds of a definition in folders of their own, run to their end."""
+
+    def made(name: str, definition: Definition, answers: Callable[[JobSpec], JobReport | None]) -> World:
+        for folder in ("bundles/bundle", ".idds"):
+            (tmp_path / name / folder).mkdir(parents=True)
+        found = World(tmp_path / name, ScriptedProvider(answers), definition)
+        found.run()
+        return found
+
+    return made
+
+
+@pytest.fixture
+def sources(world: World) -> World:
+    """The bundle has code; "better" has another analysis, "wider" another generation too."""
+    make = "from other import f\ndef make(x, y):\n    return {'events': x + y}\n"
+    text = f"{make}def measure(events):\n    return {{'z': f}}\n"
+    for name, change in (("bundle", ("", "")), ("better", ("'z': f", "'z': 2 * f")), ("wider", ("x + y", "x - y"))):
+        folder = world.folder / "bundles" / name
+        folder.mkdir(exist_ok=True)
+        (folder / "somewhere.py").write_text(text.replace(*change) if name != "bundle" else text, encoding="utf-8")
+    return world

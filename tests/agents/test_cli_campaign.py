@@ -193,7 +193,7 @@ def test_bad_input_is_one_line_and_writes_nothing(cli: Cli, scan: Scan, argument
     assert len(cli("ls", "--json").json) == 1
 
 
-@pytest.mark.parametrize("verb", ["extend", "amend", "add", "import", "retry", "ask", "tell"])
+@pytest.mark.parametrize("verb", ["extend", "amend", "add", "import", "retry", "top-up", "ask", "tell"])
 def test_help_has_an_example(cli: Cli, verb: str) -> None:
     done = cli(verb, "--help")
     assert done.code == 0

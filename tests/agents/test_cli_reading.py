@@ -39,8 +39,16 @@ def test_show_for_people_has_the_same_facts(cli: Cli, finished: Path) -> None:
     out = cli("show", "--workdir", finished).out
     assert out.startswith("plane/plane  EXHAUSTED\n")
     assert "26 of 26 points" in out
-    assert "E-JOB-RAISED" in out
     assert "\x1b" not in out
+
+
+def test_show_counts_failures_by_kind_and_says_whose_they_are(cli: Cli, finished: Path) -> None:
+    failed = cli("show", "--workdir", finished, "--json").json["failed_attempts"]
+    out = cli("show", "--workdir", finished).out
+    head, line = out.splitlines()[-2:]
+    assert head.split() == ["failed", "attempts", "of", "code", "the", "last", "one", "message"]
+    assert line.split()[:3] == [str(len(failed)), "the", "step"]
+    assert f"E-JOB-RAISED  {failed[-1]['path']}  ValueError: no luck" in line
 
 
 def test_a_point_a_job_and_an_attempt_are_found_by_path(cli: Cli, finished: Path) -> None:
@@ -166,6 +174,16 @@ def test_the_only_run_folder_is_found_and_two_are_not_guessed_between(cli: Cli, 
     done = cli("show")
     assert done.code == 4
     assert done.err.startswith("E-WORKDIR-003 there are 2 work folders here: a-run, b-run")
+
+
+def test_among_several_run_folders_a_path_means_the_one_of_its_workflow(
+    cli: Cli, finished: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "plane-run").symlink_to(finished)
+    (tmp_path / "other-run").symlink_to(finished)
+    for path in ("plane", "plane/plane/it/1/p/1", "plane~1"):
+        assert cli("show", path).code == 0, path
+    assert cli("show", "nothing").err.startswith("E-WORKDIR-003")
 
 
 @pytest.mark.parametrize("verb", ["show", "ls", "logs", "why", "hold", "plot", "export", "verify"])

@@ -243,7 +243,7 @@ def test_a_cancel_without_an_engine_is_finished_by_the_next_one(cli: Cli, runs: 
     assert done.out.endswith(": the same command goes on where it was.\n")
     done = cli("cancel", "gated", "--workdir", workdir)
     assert done.code == 0
-    assert "attempts have not ended yet; 'run' ends them" in done.out
+    assert "not ended yet; 'run' ends them" in done.out
     assert runs.run("gated", "--set", f"gate={runs.gate}").wait().code == 3
     assert cli("show", "--workdir", workdir, "--json").json["state"] == "CANCELLED"
 

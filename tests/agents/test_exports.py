@@ -50,7 +50,7 @@ def rows_of(text: str) -> list[dict[str, str]]:
 def test_the_points_have_everything_that_is_known_of_them(cli: Cli, finished: Path) -> None:
     rows = rows_of(cli("export", "plane", "--what", "points", "--workdir", finished).out)
     assert list(rows[0]) == ["number", "iteration", "state", "m_zp", "m_a", "obs", "obs_sigma", "exp", "exp_sigma",
-                             "failure_class", "reason"]  # fmt: skip
+                             "failure_class", "reason", "tops_up", "adds"]  # fmt: skip
     assert [int(r["number"]) for r in rows] == list(range(1, 27))
     shown = cli("show", "--workdir", finished, "--json").json["points"]
     assert {s: sum(r["state"] == s for r in rows) for s in shown} == shown

@@ -10,11 +10,13 @@ import pytest
 from idds_agents.catalog import Catalog
 from idds_agents.keeper import Keeper
 from idds_agents.revising import Draft, amend
-from idds_core.definition import Definition
+from idds_core.definition import Definition, validate
 from idds_core.errors import DefinitionError
 from idds_core.model import Step, chain
 from idds_core.ports import JobReport, JobSpec, ReportState
+from idds_core.states import LoopState, PointState
 from idds_core.testing.fakes import ScriptedProvider, failure
+from tests.agents.workflow_kit import scan
 from tests.world import World, function, toy
 
 
@@ -30,7 +32,7 @@ def with_file(spec: JobSpec) -> JobReport:
     (folder / "log").write_text("log", encoding="utf-8")
     (folder / "inside").mkdir(exist_ok=True)
     (folder / "events").write_text("events", encoding="utf-8")
-    if "/p/2/measure/" in spec.folder:
+    if "/p/2/measure/" in spec.folder and "inner" not in spec.folder:
         return failure(spec.key)
     file = {"path": str(folder / "events"), "bytes": 6, "sha256": "x"}
     result = {"key": spec.key, "digest": spec.digest, "values": {"z": 1.0}, "files": {"events": file}}
@@ -125,9 +127,9 @@ def test_what_was_removed_and_is_needed_again_is_made_again(tmp_path: Path, worl
     newest = world.store.workflows.latest("toy")
     assert newest is not None
     draft = Draft(newest, definition("until_merged"), "better", world.folder / "bundles")
-    assert amend(world.store, draft, "user", world.folder, dry=True)[1]["jobs"] == {"measure": 4}
+    assert amend(world.store, draft, "user", dry=True)[1]["jobs"] == {"measure": 4}
     keeper(world).step()
-    made, told = amend(world.store, draft, "user", world.folder)
+    made, told = amend(world.store, draft, "user")
     assert told["jobs"] == {"make": 3, "measure": 4}
     assert told["reused"] == {"make": 1}
     assert made is not None
@@ -141,8 +143,58 @@ def test_what_an_open_point_has_taken_over_is_not_removed(tmp_path: Path, worlds
     world = world_of(tmp_path, worlds, "until_merged")
     newest = world.store.workflows.latest("toy")
     assert newest is not None
-    amend(world.store, Draft(newest, definition("until_merged"), "better", world.folder / "bundles"), "u", world.folder)
+    amend(world.store, Draft(newest, definition("until_merged"), "better", world.folder / "bundles"), "u")
     assert keeper(world).step() == 0
+
+
+def inside(keep: str) -> Definition:
+    """A loop inside a loop whose first step's files need not be kept; so for the first step of the outer one."""
+    make = Step("make", function="somewhere:make", arguments=("x", "a"), keep=keep)
+    begin = Step("begin", function="somewhere:begin", arguments=("a",), keep=keep)
+    inner = scan("inner", "x", make, function("measure", "events"), points=2)
+    return validate(scan("outer", "a", begin, inner, function("judge", "result"), points=3))
+
+
+def files_of(world: World, step: str) -> int:
+    return sum((folder / "events").exists() for folder in world.folder.rglob(f"{step}/job/0/a/1"))
+
+
+def test_a_loop_inside_a_loop_comes_to_be_while_the_keeper_works(tmp_path: Path, worlds: list[World]) -> None:
+    world = World(tmp_path, ScriptedProvider(with_file), inside("until_merged"))
+    worlds.append(world)
+    mine = keeper(world)
+    removed = 0
+    for _ in range(60):
+        world.turn()
+        removed += mine.step()
+        open_points = [p for p in world.history.points if p.state is PointState.OPEN]
+        assert files_of(world, "begin") >= sum(p.number in _begun(world) for p in open_points)
+        if world.loop.state.isupper():
+            break
+    removed += mine.step()
+    assert world.loop.state is LoopState.EXHAUSTED
+    assert (files_of(world, "make"), files_of(world, "begin")) == (0, 0)
+    assert files_of(world, "judge") == 3
+    assert removed == 6 + 3
+    assert world.violations() == {}
+
+
+def _begun(world: World) -> set[int]:
+    return {job.point for job in world.store.jobs.all(world.loop.id, ["DONE"]) if job.step == "begin"}
+
+
+def test_a_death_between_the_note_and_the_removal_inside_a_loop_is_made_good(
+    tmp_path: Path, worlds: list[World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path, ScriptedProvider(with_file), inside("until_merged"))
+    worlds.append(world)
+    world.run()
+    with monkeypatch.context() as patched:
+        patched.setattr(Keeper, "_empty", lambda *_: None)
+        keeper(world).step()
+    assert files_of(world, "make") == 6
+    keeper(world).step()
+    assert files_of(world, "make") == 0
 
 
 @pytest.mark.parametrize("keep", ["", "forever", "3 fortnights"])

@@ -1,21 +1,17 @@
-"""The verbs of whoever looks after a work folder: errors, config, db, clean; and the help of every verb."""
+"""The verbs of whoever looks after a work folder: errors, config, db, clean."""
 
 from __future__ import annotations
 
 import json
 import os
-import shlex
 import shutil
 import sqlite3
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import typer
 
 from idds_agents.cleaning import clean as remove
-from idds_agents.cli.app import app
 from idds_core.catalogue import catalogue
 from idds_core.settings import Settings
 from idds_core.store import open_store, schema
@@ -28,32 +24,6 @@ from tests.agents.cli_kit import Cli, Runs, until
 def copied(finished: Path, tmp_path: Path) -> Path:
     shutil.copytree(finished, tmp_path / "copy")
     return tmp_path / "copy"
-
-
-def commands() -> Iterator[tuple[str, ...]]:
-    group = typer.main.get_command(app)
-    for name, command in sorted(getattr(group, "commands", {}).items()):
-        below = getattr(command, "commands", None)
-        yield from ((name, part) for part in sorted(below)) if below else [(name,)]
-
-
-# ---------------------------------------------------------------------- help
-@pytest.mark.parametrize("verb", list(commands()), ids=" ".join)
-def test_every_verb_has_help_with_an_example_that_can_be_parsed(
-    cli: Cli, verb: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "500")
-    done = cli(*verb, "--help")
-    assert done.code == 0
-    assert "--json" in done.out
-    (example,) = [line.strip() for line in done.out.splitlines() if line.strip().startswith("Example: ")]
-    program, *words = shlex.split(example.removeprefix("Example: "))
-    assert (program, tuple(words[: len(verb)])) == ("idds-core", verb)
-    command = typer.main.get_command(app)
-    context = command.make_context("idds-core", list(verb), resilient_parsing=True)
-    for name in verb:
-        command = command.get_command(context, name)  # type: ignore[attr-defined]
-    command.make_context(" ".join(verb), words[len(verb) :])
 
 
 # ---------------------------------------------------------------------- errors

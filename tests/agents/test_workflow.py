@@ -2,75 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from idds_core.definition import Definition, validate
+from idds_core.definition import validate
 from idds_core.errors import DefinitionError
-from idds_core.model import Loop, Workflow, chain, command
-from idds_core.ports import Function, JobReport, JobSpec
-from idds_core.space import Real, Space
+from idds_core.model import Workflow, chain, command
+from idds_core.ports import JobReport, JobSpec
 from idds_core.states import LoopState, PointState, WorkflowState
-from idds_core.testing.fakes import ScriptedProvider, arguments, failure, success
-from idds_learners import MaxPoints, Sobol
-from tests.world import World, function
-
-
-def scan(name: str, parameter: str, *steps: Any, points: int = 3, **changes: Any) -> Loop:
-    """A loop over one parameter."""
-    fields = {"learner": Sobol(), "until": MaxPoints(points), "batch": 2, "first": 2, "targets": ("z",), **changes}
-    space: Any = {parameter: Real(0, 1)}
-    return Loop(name, Space(**space), chain(*steps), **fields)
-
-
-def step_of(spec: JobSpec) -> str:
-    """Name of the step a job is of."""
-    assert isinstance(spec.payload, Function)
-    return spec.payload.reference.partition(":")[2]
-
-
-def sequence() -> Definition:
-    """A step, a loop that sees it, a step that sees both, another loop, a last step."""
-    return validate(
-        Workflow(
-            "study",
-            chain(
-                function("prepare"),
-                scan("coarse", "x", function("look", "table", "x")),
-                function("choose", "result"),
-                scan("fine", "y", function("measure", "y", "best", "table"), points=2),
-                function("summarise", "coarse", "fine", "scale"),
-            ),
-            parameters={"scale": 2},
-        )
-    )
-
-
-def answer_sequence(spec: JobSpec) -> JobReport:
-    """What the steps of the sequence do."""
-    given, step = dict(arguments(spec)), step_of(spec)
-    if step == "prepare":
-        return success(spec, {"table": [1, 2, 3]})
-    if step == "look":
-        assert given["table"] == [1, 2, 3]
-        return success(spec, {"z": given["x"]})
-    if step == "choose":
-        found = json.loads(Path(given["result"]["$file"]).read_text())
-        return success(spec, {"best": max(p["values"]["z"] for p in found["points"])})
-    if step == "measure":
-        return success(spec, {"z": given["best"] + given["y"] + len(given["table"])})
-    both = [json.loads(Path(given[name]["$file"]).read_text()) for name in ("coarse", "fine")]
-    return success(spec, {"total": given["scale"] * sum(len(found["points"]) for found in both)})
-
-
-def world(folder: Path, definition: Definition, answers: Callable[[JobSpec], JobReport | None]) -> World:
-    """Agents on that definition."""
-    folder.mkdir(exist_ok=True)
-    return World(folder, ScriptedProvider(answers), definition)
+from idds_core.testing.fakes import failure, success
+from tests.agents.workflow_kit import answer_nested, answer_sequence, nested, scan, sequence, step_of, world
+from tests.world import function
 
 
 def test_steps_and_loops_run_one_after_the_other(tmp_path: Path) -> None:
@@ -110,24 +54,6 @@ def test_a_crash_between_any_two_turns_of_a_sequence_changes_nothing(tmp_path: P
         assert often.loops()[name].state is loop.state
         assert often.history_of(often.loops()[name]).digest == plain.history_of(loop).digest
     assert not often.violations()
-
-
-def nested() -> Definition:
-    """An outer loop whose points each run an inner one."""
-    inner = scan("inner", "x", function("measure", "x", "a", "base"), points=4)
-    outer = scan("outer", "a", function("prepare", "a"), inner, function("judge", "result"), points=3)
-    return validate(outer)
-
-
-def answer_nested(spec: JobSpec) -> JobReport:
-    """z of the inner loop is a + x + 10 a; of the outer one the largest of those."""
-    given, step = dict(arguments(spec)), step_of(spec)
-    if step == "prepare":
-        return success(spec, {"base": 10 * given["a"]})
-    if step == "measure":
-        return success(spec, {"z": given["a"] + given["x"] + given["base"]})
-    found = json.loads(Path(given["result"]["$file"]).read_text())
-    return success(spec, {"z": max(p["values"]["z"] for p in found["points"])})
 
 
 def test_a_loop_inside_a_loop_runs_once_for_each_point(tmp_path: Path) -> None:

@@ -214,3 +214,53 @@ def test_the_order_of_ingestion_survives_json_and_costs_a_batch_nothing() -> Non
     batch = History(SPACE, points=(ended(1, 1, None),), iterations=(IterationRecord(1),))
     assert "ingest" not in str(batch.to_json())
     assert batch.digest == steady.digest
+
+
+# ---------------------------------------------------------------------- top-ups
+def topped(number: int, to: int, ingest_no: int | None = None, **adds: Any) -> Any:
+    adds = {"to": to, **(adds or {"more": {"events": 4000}})}
+    seen = Observation({"obs": 0.5})
+    return one(number=number, iteration=number, observation=seen, ingest_no=ingest_no, adds=adds)
+
+
+def test_a_point_that_was_topped_up_counts_until_the_one_with_more_is_measured() -> None:
+    points = (ended(1, 1, None), ended(2, 2, None))
+    more = topped(3, 1)
+    for state in (PointState.OPEN, PointState.FAILED, PointState.INFEASIBLE):
+        waiting = replace(more, state=state, observation=None)
+        assert [p.number for p in History(SPACE, points=(*points, waiting)).measured] == [1, 2]
+    history = History(SPACE, targets=("obs",), points=(*points, more))
+    assert [p.number for p in history.measured] == [2, 3]
+    assert history.values("obs").tolist() == [0.2, 0.5]
+    assert [p.number for p in history.current] == [2, 3]
+    assert history.replaced == {1: 3}
+    again = History(SPACE, points=(*points, more, topped(4, 3)))
+    assert [p.number for p in again.measured] == [2, 4]
+
+
+def test_a_replicate_counts_beside_what_it_repeats() -> None:
+    history = History(SPACE, points=(ended(1, 1, None), topped(2, 1, replicate=True)))
+    assert history.measured == history.points == history.current
+    assert history.replaced == {}
+
+
+def test_what_was_asked_before_a_top_up_ended_shows_the_old_observation() -> None:
+    records = tuple(IterationRecord(i, ingested_upto=i) for i in (1, 2, 3))
+    points = (ended(1, 1, 1), ended(2, 1, 2), topped(3, 1, 3))
+    history = History(SPACE, points=(*points[:2], replace(points[2], iteration=2)), iterations=records)
+    second = history.as_asked(2)
+    assert [p.number for p in second.measured] == [1, 2]
+    assert [p.adds for p in second.pending] == [{"to": 1, "more": {"events": 4000}}]
+    assert [p.number for p in history.as_asked(3).measured] == [2, 3]
+
+
+def test_what_a_point_adds_survives_json_and_is_part_of_the_digest_where_there_is_some() -> None:
+    plain = History(SPACE, points=(ended(1, 1, None),))
+    assert "adds" not in str(plain.to_json())
+    more, replicate = topped(2, 1), topped(2, 1, replicate=True)
+    for point in (more, replicate):
+        history = History(SPACE, points=(*plain.points, point))
+        assert History.from_json(history.to_json()) == history
+    digests = {History(SPACE, points=(*plain.points, p)).digest
+               for p in (more, replicate, replace(more, adds=None))}  # fmt: skip
+    assert len(digests) == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -105,3 +106,14 @@ def test_a_loop_that_follows_a_failure_stalls(tmp_path: Any) -> None:
     w = World(tmp_path, ScriptedProvider(answers), validate(loop))
     assert w.run().state is LoopState.STALLED
     assert "nothing to follow" in w.loop.reason
+
+
+def test_a_top_up_stands_where_it_adds_to() -> None:
+    first, last = measured(1, 1.0, 2, x=3.0), measured(2, 3.0, 2, x=4.0)
+    again = replace(measured(3, 1.0, 2, x=9.0), adds={"to": 1, "replicate": True})
+    assert Follow({"x": 1.0, "n": 2}).ask(history(first, last, again), 1).points == ({"x": 4.0, "n": 2},)
+    more = replace(measured(3, 3.0, 2, x=5.0), adds={"to": 2, "more": {"events": 10}})
+    assert Follow({"x": 1.0, "n": 2}).ask(history(first, last, more), 1).points == ({"x": 5.0, "n": 2},)
+    failed = replace(more, state=PointState.FAILED, observation=None)
+    assert Follow({"x": 1.0, "n": 2}).ask(history(first, last, failed), 1).points == ({"x": 4.0, "n": 2},)
+    assert When("x > 6").check(history(first, last, again)).kind is VerdictKind.GO_ON

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from idds_core.contour import grid_map
-from idds_core.history import History, Observation
+from idds_core.history import History, Observation, Point
 from idds_core.ports import Learner, Mapper
 from idds_core.space import Categorical, Integer, Real, Space
 from idds_core.states import PointState
 from idds_core.testing.toys import CIRCLE, PLANE, STAIRS, TOYS, Toy, play, play_steady
 from idds_learners import LevelSet, Sobol
-from idds_learners.mapping import Maps
+from idds_learners.mapping import Data, Maps
+from idds_learners.surrogate import GP, Fitted
 
 
 def circle(learner: Any = None, batches: Any = (10, 8, 8), seed: int = 1) -> Any:
@@ -176,6 +177,29 @@ def test_in_steady_mode_residuals_are_those_of_what_came_in_by_the_map_before_it
         sd, gp.spread * gp.nugget**0.5
     )
     np.testing.assert_allclose(after.iterations[-1].diagnostics["residuals"]["f"], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("adds", [{"to": 3, "more": {"events": 900}}, {"to": 3, "replicate": True}])
+def test_a_top_up_is_a_surprise_to_the_map_that_knew_nothing_of_what_it_is_made_of(adds: dict[str, Any]) -> None:
+    learner = LevelSet("f", level=CIRCLE.level, transform="none", near=1.0)
+    first, second, _ = circle(learner)
+    point = second.points[2]
+    assert point.observation is not None
+    seen = Observation({"f": point.observation.values["f"] + 0.01})
+    number = len(first.points) + 1
+    new = Point(number, 2, point.parameters, point.state, seen, adds=adds)
+    history = dataclasses.replace(second, points=(*first.points, new))
+    before = first if "replicate" in adds else dataclasses.replace(first, points=history.measured[:-1])
+    state = history.iterations[0].state["gp"]["f"]
+    fitted = Fitted(np.array(state["theta"]), state["centre"], state["spread"])
+    known = Data.of(before, learner.scales(), before.measured)
+    gp = GP(known.X, known.y["f"], known.noise["f"], fitted)
+    mean, sd = gp.predict(history.unit([new]))
+    expected = (seen.values["f"] - mean) / np.hypot(sd, gp.spread * gp.nugget**0.5)
+    answer = learner.ask(history, 4)
+    np.testing.assert_allclose(answer.diagnostics["residuals"]["f"], expected, rtol=1e-6)
+    assert answer.diagnostics["n_measured"] == len(history.measured)
+    assert len(answer.points) == 4
 
 
 def test_kappa_is_taken_over_the_residuals_on_record() -> None:

@@ -192,7 +192,7 @@ def report(
     return verb.report(path, workdir, out=out, as_json=as_json)
 
 
-@app.command(epilog="Example: idds-core compare monohbb other-run:monohbb -o compare.png")
+@app.command(epilog="Example: idds-core compare monohbb-run:monohbb other-run:monohbb")
 def compare(
     first: Annotated[str, typer.Argument(metavar="A", help="A loop: its path, or WORKDIR:PATH.")],
     second: Annotated[str, typer.Argument(metavar="B", help="Another one, or another revision.")],

@@ -15,7 +15,7 @@ __all__ = ["unblind"]
 
 def unblind(path: str | None, workdir: Path | None, *, reason: str, as_json: bool) -> int:
     """Open the sealed targets of a loop, on record."""
-    workspace = find_workspace(workdir)
+    workspace = find_workspace(workdir, path)
     if not reason.strip():
         raise InputError.of("E-BLIND-005", "unblinding needs a reason", "it is empty", "",
                             'For example --reason "approved, minutes 12".')  # fmt: skip

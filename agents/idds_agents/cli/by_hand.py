@@ -34,7 +34,7 @@ def ask(
         workdir = workdir or Path(f"{definition.name}-run")
         begun(Workspace(workdir, read_settings()), definition, source_folder(file), seed)
         what = definition.name
-    with opened(workdir) as (workspace, store):
+    with opened(workdir, what) as (workspace, store):
         target = resolve_loop(store, what)
         path = target.loop_path
         try:

@@ -7,7 +7,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +38,7 @@ __all__ = [
     "request",
     "retry",
     "rows_of",
+    "send",
     "values_of",
 ]
 
@@ -45,9 +46,9 @@ _PROBLEM = re.compile(r"(E-[A-Z]+-\d{3}) (.*)", re.DOTALL)
 
 
 @contextmanager
-def opened(workdir: Path | None) -> Iterator[tuple[Workspace, Store]]:
+def opened(workdir: Path | None, path: str | None = None) -> Iterator[tuple[Workspace, Store]]:
     """The work folder and its store, open for writing."""
-    workspace = find_workspace(workdir)
+    workspace = find_workspace(workdir, path)
     workspace.look().close()  # a missing store is told, not made
     workspace.make()
     store = workspace.open()
@@ -69,7 +70,7 @@ def _drafted(
 ) -> Iterator[tuple[Workspace, Store, Draft]]:
     """The definition of a file, or the one on record with a changed budget, beside the newest revision."""
     if not is_file(what):
-        with opened(workdir) as (workspace, store):
+        with opened(workdir, what) as (workspace, store):
             target = resolve_loop(store, what)
             yield workspace, store, _budgeted(store, workspace, target, change)
         return
@@ -79,8 +80,10 @@ def _drafted(
     file = Path(str(what))
     definition = load(file, assignments(given))
     if change:
-        body = tuple(replace(e, **change) if isinstance(e, Loop) else e for e in definition.workflow.body)
-        definition = validate(replace(definition.workflow, body=body))
+        loops = [loop.name for loop in definition.workflow.loops]
+        if len(loops) > 1:
+            raise _which_loop(f"{definition.name}/{name}" for name in loops)
+        definition = validate(_with_change(definition.workflow, loops, change))
     folder = workdir or Path(f"{definition.name}-run")
     with opened(folder if (folder / "idds.db").exists() else workdir) as (workspace, store):
         known = store.workflows.latest(definition.name)
@@ -96,10 +99,25 @@ def _budgeted(store: Store, workspace: Workspace, target: Target, change: Mappin
     bundle = str(workspace.bundles / newest.bundle)
     if bundle not in sys.path:  # the learner may live beside the scan file
         sys.path.insert(0, bundle)
+    if not target.loop.name:
+        inside = store.workflows.loops(target.workflow.id)
+        raise _which_loop(f"{newest.path}/{loop.name}" for loop in inside if loop.name and "/" not in loop.name)
     workflow = Definition(json.loads(newest.definition)).workflow
-    name = target.loop.name
-    body = tuple(replace(e, **change) if isinstance(e, Loop) and e.name == name else e for e in workflow.body)
-    return Draft(newest, validate(replace(workflow, body=body)), newest.bundle, workspace.bundles)
+    names = target.loop.name.split("/")[::5]  # outer/it/3/p/7/inner: what is changed is changed at every point
+    return Draft(newest, validate(_with_change(workflow, names, change)), newest.bundle, workspace.bundles)
+
+
+def _with_change(around: Any, names: Sequence[str], change: Mapping[str, Any]) -> Any:
+    """A workflow or loop in which the loop of that name, inside of that one, ... has other fields."""
+    if not names:
+        return replace(around, **change)
+    here = [isinstance(e, Loop) and e.name == names[0] for e in around.body]
+    body = (_with_change(e, names[1:], change) if it else e for e, it in zip(around.body, here, strict=True))
+    return replace(around, body=tuple(body))
+
+
+def _which_loop(paths: Iterable[str]) -> InputError:
+    return InputError.of("E-USAGE-007", "which loop is meant", f"there are {', '.join(paths)}", "", "Give its path.")
 
 
 def extend_verb(
@@ -135,7 +153,7 @@ def amend_verb(what: str | None, workdir: Path | None, given: Sequence[str], *, 
         if _standing(draft):
             _told_revision(workspace, store, draft, draft.old, {}, as_json=as_json)
             return FINE
-        made, told = amend(store, draft, actor(), workspace.folder, dry=dry)
+        made, told = amend(store, draft, actor(), dry=dry)
         _told_revision(workspace, store, draft, made, told, as_json=as_json)
     return FINE
 
@@ -167,6 +185,8 @@ def _told_revision(
     if told:
         jobs = ", ".join(f"{n} {step}" for step, n in told["jobs"].items()) or "no job"
         reused = ", ".join(f"{n} {step}" for step, n in told["reused"].items()) or "none"
+        for name, found in told["loops"].items() if len(told["loops"]) > 1 else ():
+            say(f"  {name}: {', '.join(how if n == 1 else f'{n} times, {how}' for how, n in found.items())}")
         say(f"  of {told['points']} points {told['kept']} stay as they are; run again: {jobs}; taken over: {reused}")
     if made:
         say(f"'idds-core run {made.name} --workdir {workspace.folder}' goes on")
@@ -177,14 +197,21 @@ def request(verb: str, path: str | None, workdir: Path | None, make: Any, *, as_
     """Ask something of a loop, and wait for the answer. `make`: from the loop's space and targets to the arguments."""
     from idds_agents.catalog import Catalog
 
-    with opened(workdir) as (workspace, store):
+    with opened(workdir, path) as (workspace, store):
         target = resolve_loop(store, path)
+        _refuse_own_steps(store, target, verb)
         loop = Catalog(store, workspace.folder).plan(target.loop.id).loop
-        given = {"loop": target.loop.name, **make(loop.space, loop.targets)}
-        command = store.workflows.command(target.workflow.id, verb, actor(), given)
-        nudge(workspace.socket)
-        by, answer = answered(workspace, store, command)
-        newest = store.workflows.latest(target.workflow.name)
+        return send(verb, workspace, store, target, make(loop.space, loop.targets), as_json=as_json)
+
+
+def send(
+    verb: str, workspace: Workspace, store: Store, target: Target, given: Mapping[str, Any], *, as_json: bool
+) -> int:
+    """Write the request of a loop, wait for the answer, and say it."""
+    command = store.workflows.command(target.workflow.id, verb, actor(), {"loop": target.loop.name, **given})
+    nudge(workspace.socket)
+    by, answer = answered(workspace, store, command)
+    newest = store.workflows.latest(target.workflow.name)
     if answer is None:
         warn(Problem("E-ENGINE-002", "the engine has not answered yet", "", target.loop_path,
                      f"The {verb} is on record and takes effect when it is free; see 'show'."))  # fmt: skip
@@ -198,6 +225,14 @@ def request(verb: str, path: str | None, workdir: Path | None, make: Any, *, as_
     else:
         say(f"{target.loop_path}: {answer}")
     return FINE
+
+
+def _refuse_own_steps(store: Store, target: Target, verb: str) -> None:
+    """A workflow's own steps have no points that people could bring; what failed of them can be tried again."""
+    if target.loop.name or verb == "retry":
+        return
+    loops = [x.name for x in store.workflows.loops(target.workflow.id) if x.name and "/" not in x.name]
+    raise _which_loop(f"{target.workflow.path}/{name}" for name in loops)
 
 
 def retry(path: str | None, workdir: Path | None, points: Sequence[int], *, failed: bool, as_json: bool) -> int:

@@ -29,6 +29,7 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: idds-core add monohbb m_zp=1200 m_a=400")(add)
     app.command("import", epilog="Example: idds-core import monohbb points.csv")(import_)
     app.command(epilog="Example: idds-core retry monohbb --failed")(retry)
+    app.command("top-up", epilog="Example: idds-core top-up monohbb/it/5/p/42")(top_up)
     app.command(epilog="Example: idds-core ask bench -n 4 --json")(ask)
     app.command(epilog="Example: idds-core tell bench 3 cls=0.04 cls_sigma=0.01")(tell)
 
@@ -108,6 +109,24 @@ def retry(
     from idds_agents.cli import campaign as verb
 
     return verb.retry(path, workdir, point or (), failed=failed, as_json=as_json)
+
+
+def top_up(
+    path: Annotated[str, typer.Argument(metavar="POINT", help="Path of a measured point, such as toy/it/2/p/7.")],
+    given: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=N", help="In all N of what a step is cut by; old chunks are taken over."),
+    ] = None,
+    replicates: Annotated[
+        int | None, typer.Option("--replicates", min=1, max=1000, help="Measure it so often once more. Default: 1.")
+    ] = None,
+    workdir: _Workdir = None,
+    as_json: _Json = False,
+) -> int:
+    """Measure a point once more, or with more of what its steps are cut by, as a new point that says what it adds."""
+    from idds_agents.cli import top_up as verb
+
+    return verb.top_up(path, workdir, given or (), replicates=replicates, as_json=as_json)
 
 
 def ask(

@@ -26,7 +26,7 @@ def clean(
     if (path is None) == (seconds is None):
         raise InputError.of("E-USAGE-004", "it is not clear what to clean", "", "",
                             "Give one of LOOP and --older-than, for example --older-than 30d.")  # fmt: skip
-    workspace = find_workspace(workdir)
+    workspace = find_workspace(workdir, path)
     workspace.look().close()  # a missing store is told, not made
     store = workspace.look() if dry_run else workspace.open()
     try:

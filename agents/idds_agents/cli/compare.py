@@ -82,7 +82,7 @@ def _side(text: str, workdir: Path | None) -> Side:
         folder, path = Path(head), rest or None
     elif (Path(text) / "idds.db").is_file():
         folder, path = Path(text), None
-    with looking(folder) as (workspace, store):
+    with looking(folder, path) as (workspace, store):
         target = resolve_loop(store, path)
         view = view_loop(store, workspace.folder, target.loop.id)
     name = f"{folder}:{view.path}" if folder is not None and folder != workdir else view.path

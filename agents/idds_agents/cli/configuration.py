@@ -15,10 +15,12 @@ __all__ = ["config"]
 
 def config(file: Path | None, *, schema: bool, example: bool, as_json: bool) -> int:
     """Print settings; what is wrong with them is told all at once."""
-    if schema and example:
-        raise InputError.of("E-USAGE-005", "--schema and --example are two things", fix="Give one of them.")
+    if example and (schema or as_json):
+        other = "--schema" if schema else "--json"
+        raise InputError.of("E-USAGE-005", f"{other} and --example are two things", "the example is TOML",
+                            fix="Give one of them.")  # fmt: skip
     if schema:
-        print_json(settings.Settings.model_json_schema(), indent=2)
+        print_json(settings.Settings.model_json_schema(), indent=None if as_json else 2)
         return FINE
     if example:
         sys.stdout.write(settings.example())

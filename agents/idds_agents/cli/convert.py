@@ -1,13 +1,14 @@
-"""``convert``: a scan file as YAML. ``schema``: the JSON Schema of such files."""
+"""``convert``: a scan file as YAML. ``schema``: the JSON Schema of such files, and of what verbs print."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from idds_agents.cli.assignments import assignments
-from idds_agents.cli.problems import FINE, InputError
+from idds_agents.cli.problems import FINE, InputError, did_you_mean
 from idds_agents.cli.text import print_json, say
 from idds_core.loading import load
 from idds_core.yaml import to_yaml
@@ -17,18 +18,29 @@ from idds_core.yaml.schema import json_schema
 __all__ = ["convert", "schema"]
 
 
-def schema(out: Path | None, *, as_json: bool) -> int:
-    """Write the schema to a file or stdout."""
-    text = json.dumps(json_schema(), indent=2) + "\n"
+def schema(out: Path | None, output: str | None, *, as_json: bool) -> int:
+    """Write a schema to a file or stdout: of scan files, or of what a verb prints with ``--json``."""
+    document = json_schema() if output is None else _output(output)
     if out is None:
-        print(json.dumps(json_schema()) if as_json else text, end="\n" if as_json else "")
+        print(json.dumps(document, indent=None if as_json else 2))
         return FINE
-    _write(out, text, overwrite=True)
+    _write(out, json.dumps(document, indent=2) + "\n", overwrite=True)
     if as_json:
         print_json({"file": str(out)})
-    else:
+    elif output is None:
         say(f"wrote {out}; begin a YAML file with: # yaml-language-server: $schema={out.name}")
+    else:
+        say(f"wrote {out}")
     return FINE
+
+
+def _output(verb: str) -> dict[str, Any]:
+    from idds_agents.cli.outputs import OUTPUTS, output_schema
+
+    name = " ".join(verb.split())
+    if name not in OUTPUTS:
+        raise InputError.of("E-USAGE-008", f"there is no verb {verb}", "", "", did_you_mean(name, OUTPUTS))
+    return output_schema(name)
 
 
 def convert(file: Path, given: Sequence[str], *, out: Path | None, as_json: bool) -> int:

@@ -49,7 +49,13 @@ def detach(workspace: Workspace, options: Options) -> int:
     with log.open(encoding="utf-8", errors="replace") as file:  # it has ended: a mistake, or there was nothing to do
         file.seek(before)
         for line in file.read().splitlines()[-20:]:
-            (say if code in (0, 2) else warn)(line)
+            (say if code in (0, 2) and not options.json else warn)(line)
+    if options.json and code in (0, 2):
+        store = workspace.look()
+        try:
+            print_json(loop_document(view_loop(store, workspace.folder, _newest(store).id), store))
+        finally:
+            store.close()
     return code if code >= 0 else NOT_CONCLUDED
 
 

@@ -16,6 +16,7 @@ from idds_core.errors import DefinitionError, IddsError, Problem
 __all__ = ["main"]
 
 _MISSING = frozenset({"E-STORE-006", "E-STORE-008"})  # a --workdir that is none
+_INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,7 +55,8 @@ def _call(arguments: list[str]) -> int:
         return int(end.exit_code)
     except Abort:
         return NOT_CONCLUDED
-    return answer if isinstance(answer, int) else 0
+    code = answer if isinstance(answer, int) else FINE
+    return NOT_CONCLUDED if code == _INTERRUPTED else code
 
 
 def _say(problem: object) -> None:

@@ -22,7 +22,7 @@ def get(path: str, workdir: Path | None, *, out: Path | None, as_json: bool) -> 
     """Copy what jobs at or below a path left behind; 3 when something promised could not be copied, or nothing was."""
     from idds_agents.report.fetch import fetch
 
-    with looking(workdir) as (workspace, store):
+    with looking(workdir, path) as (workspace, store):
         target = resolve(store, path)
         if target.attempt is not None:
             raise InputError.of("E-GET-002", f"{path} is an attempt", "a job has one result, whichever attempt gave it",
@@ -34,7 +34,7 @@ def get(path: str, workdir: Path | None, *, out: Path | None, as_json: bool) -> 
             raise InputError.of("E-GET-003", f"{folder} is no folder", "", str(folder), "Give a folder with -o.")
         plan = Catalog(store, workspace.folder).plan(target.loop.id)
         seal = seal_of(plan, target.loop, workspace.folder)
-        results = store.outputs.results(target.loop.id, target.point, seal)
+        results = store.outputs.results(target.home(store), target.point, seal)
         try:
             found = fetch(plan, base, jobs, results, workspace.folder, folder)
         except IddsError as error:

@@ -1,8 +1,9 @@
-"""The plain display: a line for each iteration and each failure, for logs and pipes."""
+"""The plain display: a line for each iteration and the first failures of each kind, for logs and pipes."""
 
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from typing import Any, TextIO
 
 from idds_agents.catalog import LoopPlan
@@ -14,7 +15,7 @@ from idds_core.store import Attempt, Iteration, LoopRecord
 
 __all__ = ["LineDisplay", "figures"]
 
-_MOST = 20  # failure lines at a time; the log folders have them all
+_MOST = 3  # lines for failures of one kind in one iteration; 'show' counts them all
 
 
 def figures(diagnostics: Any) -> str:
@@ -43,6 +44,7 @@ class LineDisplay:
         self._stream = stream
         self._iterations = 0
         self._told: set[int] = set()  # ids, not a count: attempts end in any order
+        self._alike: Counter[tuple[str | None, str]] = Counter()  # failures since the last iteration, by kind
         self._loop: LoopRecord | None = None
         self._path = ""
 
@@ -56,15 +58,25 @@ class LineDisplay:
     def show(self, snapshot: Snapshot) -> None:
         """See :class:`~idds_agents.cli.watching.Display`."""
         new = [a for a in snapshot.failed if a.id not in self._told]
-        for attempt in new[:_MOST]:
-            self._say(_failure(attempt))
-        if len(new) > _MOST:
-            self._say(f"failed: {len(new) - _MOST} more; 'idds-core logs {self._path}' has them all")
+        for attempt in new:
+            kind = (attempt.failure_code, attempt.signature or attempt.reason)
+            self._alike[kind] += 1
+            if self._alike[kind] <= _MOST:
+                self._say(_failure(attempt))
         self._told.update(a.id for a in new)
-        for iteration in snapshot.decided[self._iterations :]:
+        decided = snapshot.decided[self._iterations :]
+        if decided or snapshot.loop.state in TERMINAL["loop"]:
+            self._tell_more()
+        for iteration in decided:
             self._say(_iteration(iteration, snapshot))
         self._iterations = len(snapshot.decided)
         self._tell_state(snapshot.loop)
+
+    def _tell_more(self) -> None:
+        more = sum(max(0, n - _MOST) for n in self._alike.values())
+        if more:
+            self._say(f"failed: {more} more like these; 'idds-core show {self._path}' counts them by kind")
+        self._alike.clear()
 
     def _tell_state(self, loop: LoopRecord) -> None:
         """Held and resumed; how it ended is said by the summary."""

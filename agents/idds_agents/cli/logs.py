@@ -25,10 +25,14 @@ _CHUNK = 1 << 16
 
 def logs(path: str | None, workdir: Path | None, *, follow: bool, as_json: bool) -> int:
     """Print the log of an attempt; of a job its last one; of what is above, all failed ones with headers."""
-    with looking(workdir) as (workspace, store):
+    with looking(workdir, path) as (workspace, store):
         target = resolve(store, path)
         attempts = _allowed(workspace, store, target, _wanted(store, target))
         if as_json:
+            if follow and attempts:
+                for _ in _chunks(workspace, store, attempts[-1]):
+                    pass  # one value is printed, at the end
+                attempts = [*attempts[:-1], _again(store, attempts[-1])]
             print_json([{"path": a.path, "state": str(a.state), "log": _text(workspace, a)} for a in attempts])
             return 0
         headers = target.step is None
@@ -51,10 +55,13 @@ def _nothing(target: Target) -> str:
 
 def _wanted(store: Store, target: Target) -> list[Attempt]:
     if target.step is not None:
-        found = target.attempts(store, target.jobs(store))
+        jobs = target.jobs(store)
+        found = target.attempts(store, jobs)
+        if not found:  # a result that was taken over was made elsewhere
+            found = store.jobs.attempts(store.outputs.makers([j.id for j in jobs]))
         return found[-1:] if target.attempt is None else found
     below = {j.id for j in target.jobs(store)}
-    return [a for a in store.jobs.failed_attempts(target.loop.id) if a.job_id in below]
+    return [a for a in store.jobs.failed_attempts(target.home(store)) if a.job_id in below]
 
 
 def _allowed(workspace: Workspace, store: Store, target: Target, attempts: list[Attempt]) -> list[Attempt]:
@@ -63,8 +70,7 @@ def _allowed(workspace: Workspace, store: Store, target: Target, attempts: list[
     if not plan.loop.blind or target.loop.unblinded is not None:
         return attempts
     last = plan.loop.body[-1].name
-    seen = {job.id for job in store.jobs.all(target.loop.id) if job.step == last}
-    allowed = [a for a in attempts if a.job_id not in seen]
+    allowed = [a for a in attempts if a.path.split("/")[-5] != last]  # <step>/job/<c>/a/<M>
     if attempts and not allowed:
         raise InputError.of("E-LOG-002", f"the logs of step {last} are sealed", f"it sees {', '.join(plan.loop.blind)}",
                             target.loop_path, "They can be read after 'unblind'.")  # fmt: skip

@@ -30,7 +30,7 @@ _ASKED = ("E-CONTOUR-001", "E-CONTOUR-002", "E-EXPORT-003", "E-EXPORT-005", "E-E
 
 @contextmanager
 def _loop(path: str | None, workdir: Path | None) -> Iterator[LoopView]:
-    with looking(workdir) as (workspace, store):
+    with looking(workdir, path) as (workspace, store):
         target = resolve_loop(store, path)
         yield view_loop(store, workspace.folder, target.loop.id)
 

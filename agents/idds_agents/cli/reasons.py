@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from idds_agents.catalog import LoopPlan
-from idds_agents.cli.text import duration
+from idds_agents.cli.text import counted, duration
 from idds_agents.workspace import Workspace
 from idds_core.ports import Capabilities
 from idds_core.routing import route
@@ -70,7 +70,7 @@ def _wishes(store: Store, loop: LoopRecord, path: str, *, alive: bool) -> Iterat
     if loop.wish is Wish.CANCEL:
         left = store.jobs.live_count(loop.id)
         fix = "" if alive else "'idds-core run' with the same file ends them"
-        yield Reason("cancelling", f"it is being cancelled; {left} attempts have not ended yet", fix)
+        yield Reason("cancelling", f"it is being cancelled; {counted(left, 'attempt')} not ended yet", fix)
     elif loop.state is LoopState.HELD:
         then = "" if alive else ", then 'run' with the same file"
         fix = f"'idds-core resume {path.partition('/')[0]}' lets it go on{then}"
@@ -152,7 +152,7 @@ def _jobs(
         yield Reason("slots", f"all {slots} slots are taken by {len(running)} jobs, {len(due)} wait for one",
                      "give more --slots when the machine has room")  # fmt: skip
     going = "running" if facts is not None else "were running when the engine ended"
-    counts = ", ".join(f"{len(jobs)} jobs {name}" for name, jobs in
+    counts = ", ".join(f"{counted(len(jobs), 'job')} {name}" for name, jobs in
                        ((going, running), ("ready", ready), ("waiting", waiting)) if jobs)  # fmt: skip
     note = f" for earlier steps of their {'points' if len(waiting) > 1 else 'point'}" if waiting else ""
     yield Reason("jobs", f"{counts}{note}")

@@ -21,7 +21,7 @@ def replay(path: str | None, workdir: Path | None, *, as_json: bool) -> int:
     from idds_agents.learner_host import LearnerHost
     from idds_agents.replay import replay as ask_again
 
-    with looking(workdir) as (workspace, store):
+    with looking(workdir, path) as (workspace, store):
         target = resolve_loop(store, path)
         plan = Catalog(store, workspace.folder).plan(target.loop.id)
         home = Path(tempfile.mkdtemp(prefix="idds-core-replay-"))  # left behind with the learner's log if it fails

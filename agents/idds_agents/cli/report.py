@@ -21,7 +21,7 @@ def report(path: str | None, workdir: Path | None, *, out: Path, as_json: bool) 
                             "Give a name that ends in .html.")  # fmt: skip
     from idds_agents.report.page import write_report
 
-    with looking(workdir) as (workspace, store):
+    with looking(workdir, path) as (workspace, store):
         target = resolve_loop(store, path)
         view = view_loop(store, workspace.folder, target.loop.id)
         page = write_report(view, store, out)

@@ -73,7 +73,7 @@ def run(options: Options) -> int:
 
 def _on_record(options: Options, settings: Settings) -> tuple[Workspace, Definition]:
     """A workflow by its name: what was continued by hand, or whose file is far away."""
-    with looking(options.workdir) as (workspace, store):
+    with looking(options.workdir, str(options.file)) as (workspace, store):
         record = store.workflows.latest(resolve_loop(store, str(options.file)).workflow.name)
         assert record is not None
     return Workspace(workspace.folder, settings), Definition(json.loads(record.definition))
@@ -257,8 +257,11 @@ def _leave_products(view: LoopView, folder: Path, *, again: bool) -> None:
     if view.plan.loop.space.dimension != 2 or (again and (folder / "contour.svg").exists()):
         return
     from idds_agents.report.export import write_products
+    from idds_agents.report.frames import ordered
     from idds_agents.report.surface import surface_of
 
+    if len(ordered(view.plan.loop.space)) != 2:
+        return
     try:
         surrogate = view.surrogate
         if surrogate is not None:
@@ -273,7 +276,7 @@ def _leave_products(view: LoopView, folder: Path, *, again: bool) -> None:
 def _leave_report(view: LoopView, store: Store, folder: Path, *, again: bool) -> None:
     """The page of the loop; whatever becomes of it, the run has ended as it has."""
     file = folder / "report.html"
-    if again and file.exists():
+    if view.plan.hidden or (again and file.exists()):  # a workflow's own steps have no learner to tell of
         return
     try:
         from idds_agents.report.page import write_report

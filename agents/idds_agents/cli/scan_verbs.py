@@ -66,15 +66,19 @@ def plan(
 
 
 def schema(
-    out: _Out = None, as_json: Annotated[bool, typer.Option("--json", help="The same; it is JSON.")] = False
+    out: _Out = None,
+    output: Annotated[
+        str | None, typer.Option("--output", metavar="VERB", help="Of what this verb prints with --json: 'db check'.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="On one line; with FILE, what was written.")] = False,
 ) -> int:
-    """Write the JSON Schema of scan files in YAML, for editors.
+    """Write the JSON Schema of scan files in YAML, for editors; or of the output of a verb, for scripts.
 
     In the file: # yaml-language-server: $schema=.scan.schema.json
     """
     from idds_agents.cli import convert as verb
 
-    return verb.schema(out, as_json=as_json)
+    return verb.schema(out, output, as_json=as_json)
 
 
 def convert(file: _File, out: _Out = None, given: _Set = None, as_json: _Json = False) -> int:

@@ -18,17 +18,20 @@ from idds_agents.report.document import (
     point_path,
 )
 from idds_agents.report.reading import LoopView, view_loop
-from idds_core.history import Point
+from idds_agents.topups import said_of
+from idds_core.history import History
 from idds_core.store import Job, Store
 
 __all__ = ["ls", "show"]
 
 _LAST = 8  # reports that are shown to people
+_KINDS = 20  # kinds of failures, likewise
+_WHOSE = {"USER": "the step", "INFRA": "the site", "FATAL": "the definition"}
 
 
 def show(path: str | None, workdir: Path | None, *, as_json: bool) -> int:
     """Print the object at a path."""
-    with looking(workdir) as (workspace, store):
+    with looking(workdir, path) as (workspace, store):
         target = resolve(store, path)
         document = _document(store, target, workspace.folder)
     if as_json:
@@ -54,7 +57,7 @@ def _iteration(view: LoopView, number_: int) -> dict[str, Any]:
     return {
         "path": f"{view.path}/it/{number_}",
         **(iteration_document(record) if record else {"iteration": number_}),
-        "points": [point_document(view.path, p, ()) for p in points],
+        "points": [point_document(view.path, p, (), view.history.replaced.get(p.number)) for p in points],
     }
 
 
@@ -63,9 +66,9 @@ def _below_point(store: Store, target: Target, folder: Path) -> dict[str, Any]:
     jobs = target.jobs(store)
     documents = [job_document(target.loop_path, job, store.jobs.attempts([job.id]), folder, store) for job in jobs]
     if target.step is None:
-        points = view_loop(store, folder, target.loop.id).history.points
-        point = next(p for p in points if p.number == target.point)
-        return point_document(target.loop_path, point, documents)
+        history = view_loop(store, folder, target.loop.id).history
+        point = next(p for p in history.points if p.number == target.point)
+        return point_document(target.loop_path, point, documents, history.replaced.get(point.number))
     if target.attempt is not None:
         attempt = target.attempts(store, jobs)[0]
         return attempt_document(attempt, folder, next(iter(store.reports.progress(attempts=[attempt.id])), None))
@@ -95,6 +98,8 @@ def _fact(name: str, value: Any) -> str:
         return duration(float(value))
     if name in ("points", "failures", "failures_by_code"):
         return counts(value)
+    if name == "adds":
+        return said_of(value)
     if isinstance(value, dict):
         return ", ".join(f"{k}={_fact('', v)}" for k, v in value.items() if v not in ({}, None))
     return ", ".join(map(str, value)) if isinstance(value, list) else number(value)
@@ -112,15 +117,35 @@ def _tables(document: dict[str, Any]) -> list[str]:
         rows = [[inside["path"], inside["state"], inside["reason"]] for inside in document["loops"]]
         lines += ["", *columns(rows, ["loop inside", "state", "reason"])]
     if isinstance(document.get("points"), list):
-        rows = [[p["path"], p["state"], _fact("", p["parameters"]), _seen(p)] for p in document["points"]]
-        lines += ["", *columns(rows, ["point", "state", "parameters", "observation"])]
+        head = ["point", "state", "parameters", "observation", "top-up"]
+        rows = [[p["path"], p["state"], _fact("", p["parameters"]), _seen(p), said_of(p["adds"], p["replaced_by"])]
+                for p in document["points"]]  # fmt: skip
+        if not any(row[-1] for row in rows):
+            head, rows = head[:-1], [row[:-1] for row in rows]
+        lines += ["", *columns(rows, head)]
     for job in document.get("jobs", ()):
         lines += ["", f"{job['path']}  {job['state']}  {job['reason']}".rstrip(), *_attempts(job["attempts"])]
         lines += _reports(job)
     if "attempts" in document:
         lines += ["", *_attempts(document["attempts"]), *_reports(document)]
     if document.get("failed_attempts"):
-        lines += ["", "failed attempts", *_attempts(document["failed_attempts"])]
+        lines += ["", *_failures(document["failed_attempts"])]
+    return lines
+
+
+def _failures(found: list[dict[str, Any]]) -> list[str]:
+    """Failed attempts by kind, the most frequent first: a campaign has thousands of a few kinds."""
+    kinds: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for attempt in found:
+        kinds.setdefault((attempt["class"] or "INFRA", attempt["code"] or "", attempt["message"]), []).append(attempt)
+    ranked = sorted(kinds.items(), key=lambda item: (-len(item[1]), item[0]))
+    rows = [
+        [len(some), _WHOSE.get(class_, class_), code, some[-1]["path"], message]
+        for (class_, code, message), some in ranked[:_KINDS]
+    ]
+    lines = columns(rows, ["failed attempts", "of", "code", "the last one", "message"])
+    if len(ranked) > _KINDS:
+        lines.append(f"{len(ranked) - _KINDS} more kinds; 'idds-core logs' prints all their logs")
     return lines
 
 
@@ -150,7 +175,7 @@ def _said(attempt: dict[str, Any]) -> str:
 # ---------------------------------------------------------------------- ls
 def ls(path: str | None, workdir: Path | None, *, as_json: bool) -> int:
     """Print what is below a path: workflows, iterations, points or jobs."""
-    with looking(workdir) as (workspace, store):
+    with looking(workdir, path) as (workspace, store):
         head, rows = _workflows(store) if path is None else _below(store, resolve(store, path), workspace.folder)
     if as_json:
         print_json([dict(zip(head, row, strict=True)) for row in rows])
@@ -169,7 +194,8 @@ def _workflows(store: Store) -> _Listing:
         for loop in store.workflows.loops(workflow.id):
             found = store.counters(loop.id)
             path = f"{workflow.path}/{loop.name}".rstrip("/")
-            rows.append([path, str(loop.state), found.get("iterations", 0), found.get("MEASURED", 0), loop.reason])
+            evaluations = found.get("MEASURED", 0) - store.top_ups.replaced(loop.id)
+            rows.append([path, str(loop.state), found.get("iterations", 0), evaluations, loop.reason])
     return ["path", "state", "iterations", "evaluations", "reason"], rows
 
 
@@ -177,9 +203,7 @@ def _below(store: Store, target: Target, folder: Path) -> _Listing:
     if target.point is not None:
         return _jobs(store, target)
     if target.iteration is not None:
-        points = view_loop(store, folder, target.loop.id).history.points
-        found = [p for p in points if p.iteration == target.iteration]
-        return _points(target.loop_path, found)
+        return _points(target.loop_path, view_loop(store, folder, target.loop.id).history, target.iteration)
     if not target.loop.name:
         return _hidden(store, target)
     rows: list[list[Any]] = [
@@ -198,13 +222,15 @@ def _hidden(store: Store, target: Target) -> _Listing:
     return ["path", "state", "reason"], [row for _, row in sorted([*jobs, *loops], key=lambda each: each[0])]
 
 
-def _points(loop: str, points: list[Point]) -> _Listing:
+def _points(loop: str, history: History, iteration: int) -> _Listing:
     rows: list[list[Any]] = [
         [point_path(loop, p.iteration, p.number), str(p.state), _fact("", dict(p.parameters)),
-         _fact("", dict(p.observation.values)) if p.observation else ""]
-        for p in points
+         _fact("", dict(p.observation.values)) if p.observation else "",
+         said_of(p.adds, history.replaced.get(p.number))]
+        for p in history.points
+        if p.iteration == iteration
     ]  # fmt: skip
-    return ["path", "state", "parameters", "observation"], rows
+    return ["path", "state", "parameters", "observation", "top_up"], rows
 
 
 def _jobs(store: Store, target: Target) -> _Listing:

@@ -14,6 +14,7 @@ from typing import Any
 __all__ = [
     "clean",
     "columns",
+    "counted",
     "counts",
     "duration",
     "hush",
@@ -39,6 +40,15 @@ def clean(text: str) -> str:
     'aredb\n'
     """
     return _CONTROLS.sub("", _SEQUENCES.sub("", text))
+
+
+def counted(n: int, noun: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "job"), counted(3, "job")
+    ('1 job', '3 jobs')
+    """
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def say(text: str = "") -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,20 @@ from idds_core.store import IMPORTED, Attempt, Job, LoopRecord, Store, WorkflowR
 __all__ = ["Target", "find_workspace", "looking", "resolve", "resolve_loop"]
 
 
-def find_workspace(workdir: Path | None) -> Workspace:
-    """The work folder given; else the current folder if it is one, else the only ``*-run`` folder in it."""
+def find_workspace(workdir: Path | None, path: str | None = None) -> Workspace:
+    """The work folder given; else the current folder if it is one, else the only ``*-run`` folder in it.
+
+    path : of an object; among several folders it means the one that 'run' makes for its workflow.
+    """
     if workdir is not None:
         return Workspace(workdir, read_settings())
     here = Path.cwd()
     if is_workdir(here):
         return Workspace(here, read_settings())
     found = sorted(p for p in here.glob("*-run") if is_workdir(p))
+    if len(found) > 1 and path:
+        named = f"{path.partition('/')[0].partition('~')[0]}-run"
+        found = [p for p in found if p.name == named] or found
     if len(found) == 1:
         return Workspace(found[0], read_settings())
     if not found:
@@ -32,13 +38,13 @@ def find_workspace(workdir: Path | None) -> Workspace:
                             str(here), "Go where 'run' was called, or give --workdir DIR.")  # fmt: skip
     names = ", ".join(p.name for p in found[:10])
     raise InputError.of("E-WORKDIR-003", f"there are {len(found)} work folders here", names, str(here),
-                        "Give one of them with --workdir.")  # fmt: skip
+                        "Give one of them with --workdir, or a path that begins with the name of one.")  # fmt: skip
 
 
 @contextmanager
-def looking(workdir: Path | None) -> Iterator[tuple[Workspace, Store]]:
+def looking(workdir: Path | None, path: str | None = None) -> Iterator[tuple[Workspace, Store]]:
     """The work folder and its store, open for reading only."""
-    workspace = find_workspace(workdir)
+    workspace = find_workspace(workdir, path)
     store = workspace.look()
     try:
         yield workspace, store
@@ -64,9 +70,17 @@ class Target:
         """``workflow[~n]/loop``."""
         return f"{self.workflow.path}/{self.loop.name}".rstrip("/")
 
+    def home(self, store: Store) -> int:
+        """Id of the loop that has its jobs: a point that a revision has carried on was measured in an older one."""
+        return self.loop.id if self.point is None else store.revisions.origin(self.loop.id, self.point)
+
     def jobs(self, store: Store) -> list[Job]:
         """The jobs at or below it."""
-        found = store.jobs.all(self.loop.id, point=self.point)
+        home = self.home(store)
+        found = store.jobs.all(home, point=self.point)
+        if home != self.loop.id:
+            here = {p.number: p.iteration for p in store.iterations.points(self.loop.id)}
+            found = [replace(j, iteration=here[j.point]) for j in found]
         return [
             j
             for j in found
@@ -195,7 +209,7 @@ def _check(store: Store, target: Target) -> None:
         _among("point", target.point, here, path if target.iteration is None else f"{path}/it/{target.iteration}")
     if target.step is None:
         return
-    jobs = store.jobs.all(target.loop.id, point=target.point)
+    jobs = Target(target.workflow, target.loop, target.iteration, target.point).jobs(store)
     steps = list(dict.fromkeys(j.step for j in jobs))
     if target.step not in steps:
         raise InputError.of("E-PATH-008", f"the loop has no step {target.step}", where=path,

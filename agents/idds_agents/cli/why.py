@@ -23,7 +23,7 @@ _MOST = 20
 
 def why(path: str | None, workdir: Path | None, *, as_json: bool) -> int:
     """Explain the state of what is at a path."""
-    with looking(workdir) as (workspace, store), store.reading():
+    with looking(workdir, path) as (workspace, store), store.reading():
         document = _explained(workspace, store, resolve(store, path))
     if as_json:
         print_json(document)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from idds_agents import requests
 from idds_agents.cli.problems import FINE, NOT_CONCLUDED
-from idds_agents.cli.text import print_json, say, warn
+from idds_agents.cli.text import counted, print_json, say, warn
 from idds_agents.cli.where import find_workspace, resolve_loop
 from idds_agents.wakeup import nudge
 from idds_core.errors import Problem
@@ -17,7 +17,7 @@ __all__ = ["actor", "wish"]
 
 def wish(verb: str, path: str | None, workdir: Path | None, *, as_json: bool) -> int:
     """Ask for a workflow to be held, resumed or cancelled, and wait for the answer."""
-    workspace = find_workspace(workdir)
+    workspace = find_workspace(workdir, path)
     workspace.look().close()  # a missing store is told, not made
     workspace.make()
     store = workspace.open()
@@ -42,7 +42,7 @@ def wish(verb: str, path: str | None, workdir: Path | None, *, as_json: bool) ->
         say(f"{target.loop_path}: {answer}, it is {state}{note}")
         if left:
             say(
-                f"{left} attempts have not ended yet; "
+                f"{counted(left, 'attempt')} not ended yet; "
                 + ("the engine ends them" if by == "engine" else "'run' ends them")
             )
     return FINE

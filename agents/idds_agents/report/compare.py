@@ -12,6 +12,7 @@ from idds_agents.report.frames import ordered
 from idds_agents.report.reading import LoopView
 from idds_agents.report.surface import Surface, regions, surface_of
 from idds_core.errors import IddsError
+from idds_core.history import Point
 from idds_core.ports import Surrogate
 from idds_core.space import Categorical, Parameter, Space
 
@@ -230,13 +231,20 @@ def _shoelace(ring: Array) -> float:
 
 # ---------------------------------------------------------------------- points and definitions
 def point_differences(a: LoopView, b: LoopView, targets: Sequence[str]) -> dict[str, Any]:
-    """Points measured in both at the same parameters, and those of them whose values differ."""
+    """Points measured in both at the same parameters, and those of them whose values differ; the n-th measurement at a
+    place is compared with the n-th.
+    """
     names = a.plan.loop.space.names
-    known = {tuple(p.parameters[n] for n in names): p for p in a.history.measured}
+    known: dict[tuple[Any, ...], list[Point]] = {}
+    for p in a.history.measured:
+        known.setdefault(tuple(p.parameters[n] for n in names), []).append(p)
     shared, differ = 0, []
     for q in b.history.measured:
-        p = known.get(tuple(q.parameters[n] for n in names))
-        if p is None or p.observation is None or q.observation is None:
+        here = known.get(tuple(q.parameters[n] for n in names))
+        if not here:
+            continue
+        p = here.pop(0)
+        if p.observation is None or q.observation is None:
             continue
         shared += 1
         values = {t: (p.observation.values[t], q.observation.values[t]) for t in targets}

@@ -91,8 +91,10 @@ def job_path(loop: str, job: Job) -> str:
     return f"{point_path(loop, job.iteration, job.point)}/{job.step}/job/{job.place}"
 
 
-def point_document(loop: str, point: Point, jobs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """A point: its parameters, what was measured, its jobs."""
+def point_document(
+    loop: str, point: Point, jobs: Sequence[dict[str, Any]], replaced_by: int | None = None
+) -> dict[str, Any]:
+    """A point: parameters, what was measured, what it adds to another or which one counts in its place, its jobs."""
     return {
         "path": point_path(loop, point.iteration, point.number),
         "number": point.number,
@@ -102,6 +104,8 @@ def point_document(loop: str, point: Point, jobs: Sequence[dict[str, Any]]) -> d
         "observation": point.observation.to_json() if point.observation else None,
         "failure_class": point.failure_class,
         "last_report": dict(zip(("step", "value"), point.last_report, strict=True)) if point.last_report else None,
+        "adds": dict(point.adds) if point.adds else None,
+        "replaced_by": replaced_by,
         "jobs": list(jobs),
     }
 

@@ -53,7 +53,7 @@ def contour_document(view: LoopView, surface: Surface) -> dict[str, Any]:
             {"target": line.target, "curve": line.curve, "segment": line.segment, "points": line.points.tolist()}
             for line in surface.all_lines()
         ],
-        "points": [p.to_json() for p in view.history.points],
+        "points": [p.to_json() for p in view.history.current],
     }
 
 

@@ -18,6 +18,7 @@ from idds_agents.report.export import write_whole
 from idds_agents.report.frames import Frame, frames, ordered, slices
 from idds_agents.report.pictures import curve_figures, frame_notes, map_figure, slice_figures
 from idds_agents.report.reading import LoopView
+from idds_agents.topups import said_of
 from idds_core import __version__
 from idds_core.errors import IddsError
 from idds_core.ports import Gauge
@@ -124,7 +125,7 @@ def _maps(view: LoopView) -> dict[str, Any]:
         "turns": max((p.iteration for p in view.history.points), default=0),
         "no_map": "There is no map yet: too few points are measured, or the learner has none.",
         "marks": [
-            ("measured", "measured", count[PointState.MEASURED]),
+            ("measured", "measured", len(view.history.measured)),
             ("failed", "failed", count[PointState.FAILED]),
             ("infeasible", "infeasible", count[PointState.INFEASIBLE]),
             ("open", "open", count[PointState.OPEN]),
@@ -255,7 +256,7 @@ def _asked(view: LoopView) -> dict[str, Any]:
             {
                 "number": p.number,
                 "iteration": p.iteration,
-                "state": str(p.state),
+                "state": ", ".join(filter(None, (str(p.state), said_of(p.adds, view.history.replaced.get(p.number))))),
                 "cells": [
                     *(_short(p.parameters[n]) for n in space.names),
                     *(_short(p.observation.values.get(t)) if p.observation else "" for t in view.plan.loop.targets),

@@ -10,6 +10,7 @@ from idds_agents.report.frames import Frame, Slice
 from idds_agents.report.reading import LoopView
 from idds_agents.report.surface import Axis, Surface, forbidden, levels_of
 from idds_agents.report.svg import Box, Scale, filled_path, line_path, lines_path
+from idds_agents.topups import said_of
 from idds_core.history import Point
 from idds_core.space import Categorical
 from idds_core.states import PointState
@@ -116,18 +117,24 @@ def slice_figures(view: LoopView, cuts: Sequence[Slice]) -> list[dict[str, Any]]
 
 # ---------------------------------------------------------------------- points
 def _points(view: LoopView, place: Any, box: Box) -> list[dict[str, Any]]:
-    """Every point with its place, mark, iteration, shade of that iteration, and words."""
+    """Every point with its place, mark, iteration, shade of that iteration, and words.
+
+    gone : iteration of the point that replaces it.
+    """
+    replaced = view.history.replaced
     last = max((p.iteration for p in view.history.points), default=1)
     found = []
     for point in view.history.points:
         if point.state not in _MARKS:
             continue
         x, y = place(point)
+        by = replaced.get(point.number)
         found.append(
             {
                 "x": round(float(box.x(x)), 1),
                 "y": round(float(box.y(y)), 1),
                 "k": point.iteration,
+                "gone": view.history.points[by - 1].iteration if by else None,
                 "mark": _MARKS[point.state],
                 "shade": round((_SHADES - 1) * (max(point.iteration, 1) - 1) / max(last - 1, 1)),
                 "words": _words(view, point),
@@ -139,6 +146,7 @@ def _points(view: LoopView, place: Any, box: Box) -> list[dict[str, Any]]:
 def _words(view: LoopView, point: Point) -> str:
     """What a point is, for who rests on it."""
     words = [f"point {point.number}, iteration {point.iteration}, {point.state}"]
+    words += [said] if (said := said_of(point.adds, view.history.replaced.get(point.number))) else []
     for name, value in point.parameters.items():
         parameter = view.plan.loop.space.parameters[name]
         unit = "" if isinstance(parameter, Categorical) else f" {parameter.unit}"

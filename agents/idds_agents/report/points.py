@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from idds_agents.report.reading import LoopView
+from idds_agents.topups import words
 from idds_core.history import Point
 
 __all__ = ["OWN_COLUMNS", "Column", "Table", "free_name", "points_table"]
 
 #: Columns of our own; a parameter or value of the same name is called ``parameter.state``, ``extra.number``, ...
-OWN_COLUMNS = ("number", "iteration", "state", "failure_class", "reason")
+OWN_COLUMNS = ("number", "iteration", "state", "failure_class", "reason", "tops_up", "adds")
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,13 @@ class Table:
 
 
 def points_table(view: LoopView, points: Sequence[Point] | None = None) -> Table:
-    """A row for each point: number, iteration, state, parameters, targets with sigmas, extras, failure, reason."""
+    """A row for each point: number, iteration, state, parameters, targets with sigmas, extras, failure, reason.
+
+    The last two columns say which point it tops up, and what it adds. Points that were replaced by such a one are left
+    out: their observation is a part of that one's.
+    """
     space = view.plan.loop.space
-    shown = view.history.points if points is None else points
+    shown = view.history.current if points is None else points
     extras = sorted({name for p in shown if p.observation for name in p.observation.extras})
     taken = set(OWN_COLUMNS)
     columns = [Column("number", "own", "number", "integer"), Column("iteration", "own", "iteration", "integer"),
@@ -63,7 +68,8 @@ def points_table(view: LoopView, points: Sequence[Point] | None = None) -> Table
         columns.append(Column(free_name(target, "target", taken), "target", target, "number"))
         columns.append(Column(free_name(f"{target}_sigma", "sigma", taken), "sigma", target, "number"))
     columns += [Column(free_name(name, "extra", taken), "extra", name, "number") for name in extras]
-    columns += [Column("failure_class", "own", "failure_class", "text"), Column("reason", "own", "reason", "text")]
+    columns += [Column("failure_class", "own", "failure_class", "text"), Column("reason", "own", "reason", "text"),
+                Column("tops_up", "own", "tops_up", "integer"), Column("adds", "own", "adds", "text")]  # fmt: skip
     rows = tuple(tuple(_cell(c, p, view.reasons) for c in columns) for p in shown)
     return Table(tuple(columns), rows)
 
@@ -82,6 +88,10 @@ def _cell(column: Column, point: Point, reasons: Mapping[int, str]) -> Any:
     if column.kind == "own":
         if column.of == "reason":
             return _plain(reasons.get(point.number, "")) or None
+        if column.of == "tops_up":
+            return point.adds["to"] if point.adds else None
+        if column.of == "adds":
+            return words(point.adds) or None
         value = getattr(point, column.of)
         return value if value is None or column.type == "integer" else str(value)
     seen = point.observation

@@ -54,7 +54,7 @@ class LoopView:
 
     @property
     def evaluations(self) -> int:
-        """Number of measured points."""
+        """Number of measured points, but for those that were replaced by a top-up."""
         return len(self.history.measured)
 
     @property

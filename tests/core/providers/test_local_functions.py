@@ -218,6 +218,24 @@ def test_an_endless_log_is_cut_while_it_is_written(
     assert "bytes left out" in log_of(spec)
 
 
+def test_a_log_that_is_cut_while_it_is_written_keeps_its_tail_and_a_small_one_is_not_cut(
+    local: LocalProvider, news: News, specs: Specs, whistle: MakeWhistle
+) -> None:
+    heard, text = whistle("w"), "few words " * 10_000
+    small = specs.function("prints_then_waits", {"path": heard.path, "text": text}, log_limit=2000)
+    large = specs.function("prints_until_cut", {"lines": 200_000}, log_limit=2000)
+    local.submit([small])
+    heard.heard()
+    values(news.end(local, large))
+    assert log_of(large).startswith("line 0\nline 1\n")
+    assert log_of(large).endswith("line 199998\nline 199999\n")
+    assert Path(large.folder, "log").stat().st_size <= 2000
+    assert local.tail(small.key).text == text + "\n"  # what is no danger can be followed as long as the job runs
+    local.cancel([small.key])
+    news.ends(local, [small.key])
+    assert Path(small.folder, "log").stat().st_size <= 2000
+
+
 def test_the_log_of_a_running_function_can_be_followed(
     local: LocalProvider, news: News, specs: Specs, whistle: MakeWhistle
 ) -> None:

@@ -18,13 +18,13 @@
 
   const note = document.getElementById("note");
   const frames = all("[data-frame]").map((e) => [e, Number(e.dataset.frame)]);
-  const points = all("[data-k]").map((e) => [e, Number(e.dataset.k)]);
+  const points = all("[data-k]").map((e) => [e, Number(e.dataset.k), Number(e.dataset.gone || Infinity)]);
   const cursors = all(".cursor").map((e) => [e, e.ownerSVGElement]);
   const show = (position) => {
     const k = data.numbers[position];
     for (const [frame, number] of frames) frame.toggleAttribute("hidden", number !== k);
-    for (const [point, born] of points) {
-      point.toggleAttribute("hidden", born > k + 1);
+    for (const [point, born, gone] of points) {
+      point.toggleAttribute("hidden", born > k + 1 || gone <= k);
       point.classList.toggle("next", born === k + 1);
       point.classList.toggle("new", born === k && k > 1);
     }

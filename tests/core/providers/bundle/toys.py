@@ -142,6 +142,14 @@ def prints_then_waits(path: str, text: str) -> None:
     time.sleep(1000)
 
 
+def prints_until_cut(lines: int) -> None:
+    """Says all at once, and ends without another word when somebody has cut its log."""
+    text = "".join(f"line {i}\n" for i in range(lines))
+    print(text, end="")
+    while os.fstat(1).st_size >= len(text):
+        time.sleep(0.01)
+
+
 def exits(code: int) -> None:
     print("last words")
     os._exit(code)

@@ -1,0 +1,41 @@
+"""What a loop inside of something has found, as a file for the steps after it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from idds_core.history import History, Point
+
+__all__ = ["leave_result", "result_content"]
+
+
+def result_content(path: str, state: str, reason: str, targets: tuple[str, ...], history: History) -> dict[str, Any]:
+    """What the file says; the same history gives the same."""
+    return {
+        "path": path,
+        "state": state,
+        "reason": reason,
+        "targets": list(targets),
+        "points": [_as_json(p) for p in history.current],
+    }
+
+
+def leave_result(file: Path, content: dict[str, Any]) -> None:
+    """Write it: the whole file, or none."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    new = file.with_suffix(".new")
+    with new.open("w", encoding="utf-8") as stream:
+        json.dump(content, stream, allow_nan=False)
+        stream.flush()
+        os.fsync(stream.fileno())
+    new.replace(file)
+
+
+def _as_json(point: Point) -> dict[str, Any]:
+    found = {"number": point.number, "parameters": dict(point.parameters), "state": str(point.state)}
+    if point.observation is not None:
+        found |= {"values": dict(point.observation.values), "sigmas": dict(point.observation.sigmas)}
+    return found
