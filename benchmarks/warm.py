@@ -16,42 +16,28 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from benchmarks.learners import batches, first_of_two, learners_for, measured
 from benchmarks.problems import PROBLEMS
+from benchmarks.runs import first_of_two, learn, level_set
 from idds_core.history import Point
-from idds_core.testing.toys import play
 
 M_X = 200.0
 """GeV, the mass that monoH3 has fixed."""
 TOLERANCES = (0.01, 0.02)
 
 
-def evaluations(name: str, seed: int, known: Sequence[Point], budget: int) -> tuple[list[float], tuple[Point, ...]]:
+def evaluations(name: str, seed: int, known: Sequence[Point] = ()) -> tuple[list[float], tuple[Point, ...]]:
     """New evaluations until each tolerance was met on two iterations in a row, and all points at the end."""
     problem = PROBLEMS[name]
-    learner = learners_for(problem)[0]
-    u, excluded = problem.truth()
-    records: list[tuple[int, float]] = []
-    points: tuple[Point, ...] = tuple(known)
-    first = problem.batch if known else problem.first
-    plan = batches(first, problem.batch, budget)
-    for history in play(learner, problem.space, measured(problem, seed), seed=seed, batches=plan, known=known):
-        found = learner.surrogate(history).predict_unit(u)["f"].p_excluded > 0.5
-        records.append((len(history.points) - len(known), float(np.mean(found != excluded))))
-        points = history.points
-        if len(records) > 1 and max(error for _, error in records[-2:]) <= min(TOLERANCES):
-            break
-    return [first_of_two(records, tol) for tol in TOLERANCES], points
+    run, points = learn(problem, level_set(problem), seed, known, min(TOLERANCES))
+    return [first_of_two(run.records, tol) for tol in TOLERANCES], points
 
 
 def study(seed: int) -> dict[str, Any]:
     """Both ways for one seed."""
-    _, old = evaluations("monoH3", seed, (), PROBLEMS["monoH3"].budget)
+    _, old = evaluations("monoH3", seed)
     moved = [dataclasses.replace(p, iteration=0, parameters={**p.parameters, "m_x": M_X}) for p in old]
-    warm, _ = evaluations("monoH4", seed, moved, PROBLEMS["monoH4"].budget)
-    scratch, _ = evaluations("monoH4", seed, (), PROBLEMS["monoH4"].budget)
+    warm, _ = evaluations("monoH4", seed, moved)
+    scratch, _ = evaluations("monoH4", seed)
     return {"seed": seed, "old": len(old), "scratch": scratch, "warm": warm}
 
 

@@ -20,7 +20,8 @@ from scipy.optimize import minimize
 from scipy.special import erfcx, log_ndtr
 
 from idds_learners.encoding import Encoding
-from idds_learners.surrogate import GP, matern52
+from idds_learners.kernel import gradient, matern52
+from idds_learners.surrogate import GP, Fitted, standard
 
 __all__ = ["Belief", "log_expected", "search"]
 
@@ -29,7 +30,7 @@ Array = NDArray[np.float64]
 _FAR, _HIGH = -30.0, 5.0
 _POOL, _ELITE, _CHILDREN, _POLISHED = 1024, 8, 32, 3
 _WIDTHS = (0.12, 0.04, 0.012, 0.004)
-_SQRT5, _LOG_SQRT_2PI = math.sqrt(5.0), 0.5 * math.log(2.0 * math.pi)
+_LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 
 
 def log_expected(z: Array) -> tuple[Array, Array]:
@@ -69,9 +70,8 @@ class Belief:
         if not len(X):
             return self
         gp, k = self.gp, len(X)
-        lie = GP(
-            np.vstack([gp.X, X]), np.append(gp.y, np.full(k, self.best)), np.append(gp.noise, np.zeros(k)), gp.theta
-        )
+        y, noise = np.append(gp.y, np.full(k, self.best)), np.append(gp.noise, np.zeros(k))
+        lie = GP(np.vstack([gp.X, X]), y, noise, Fitted(gp.theta, *standard(y)))
         return Belief(lie, self.best, self.feasible)
 
     def score(self, X: Array) -> Array:
@@ -90,19 +90,15 @@ class Belief:
     def slope(self, x: Array) -> tuple[float, Array]:
         """Log expected improvement at one x (D,), and its gradient (D,)."""
         gp, theta = self.gp, self.gp.theta
-        inverse2 = np.exp(-2.0 * theta[:-2])
-        k = matern52(gp.X, x[None, :], theta)[:, 0]
-        away = x[None, :] - gp.X
-        r = _SQRT5 * np.sqrt((away**2 * inverse2).sum(axis=1))
-        dk = (-5.0 / 3.0) * math.exp(theta[-2]) * (np.exp(-r) * (1.0 + r))[:, None] * away * inverse2
-        ones, total = self._solved["ones"], float(self._solved["ones"].sum())
+        k, dk = matern52(gp.X, x[None, :], theta)[:, 0], gradient(gp.X, x, theta)
+        basis, spread_of_beta = self._solved["basis"][:, 0], float(self._solved["A"][0, 0])
         weights = cho_solve((self._solved["L"], True), k, check_finite=False)
-        left = 1.0 - float(ones @ k)
-        mean = gp.beta + float(k @ self._solved["alpha"])
-        variance = max(math.exp(theta[-2]) - float(k @ weights) + left**2 / total, 1e-12 * math.exp(theta[-2]))
+        left = 1.0 - float(basis @ k)
+        mean = float(gp.beta[0]) + float(k @ self._solved["alpha"])
+        variance = max(math.exp(theta[-2]) - float(k @ weights) + left**2 * spread_of_beta, 1e-12 * math.exp(theta[-2]))
         sd = math.sqrt(variance)
         d_mean = dk.T @ self._solved["alpha"]
-        d_sd = (-(dk.T @ weights) - left / total * (dk.T @ ones)) / sd
+        d_sd = (-(dk.T @ weights) - left * spread_of_beta * (dk.T @ basis)) / sd
         best = (self.best - gp.centre) / gp.spread
         z = (best - mean) / sd
         value, grow = (float(v[0]) for v in log_expected(np.array([z])))

@@ -5,6 +5,7 @@ Nothing heavy is imported here: a scan file imports this module only to state wh
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,8 +22,17 @@ if TYPE_CHECKING:
 
 __all__ = ["LevelSet", "Mapped"]
 
+_REFERENCE = re.compile(r"[\w.]+:[A-Za-z_]\w*")
 _TRANSFORMS = ("probit", "log", "logit", "none")
 _SIDES = ("below", "above")
+#: exploring begins when the expected misclassified share is below this part of the largest unexplored hole
+HOLE = 0.05
+GOLDEN = 0.6180339887498949
+
+
+def _reference(function: Any) -> Any:
+    """A function at the top of a module by its name; anything else is left as it is."""
+    return f"{function.__module__}:{function.__qualname__}" if callable(function) else function
 
 
 @dataclass(frozen=True)
@@ -34,11 +44,16 @@ class Mapped:
     transform: str | Mapping[str, str] = "probit"
     excluded: str | Mapping[str, str] = "below"
     first: int | None = None
-    squash: float | None = 2.5
+    squash: float | None = 6.0
+    near: float = 0.75
+    trend: str | Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         names = (self.targets,) if isinstance(self.targets, str) else tuple(self.targets)
         object.__setattr__(self, "targets", names)
+        given: Any = self.trend
+        named = {t: _reference(f) for t, f in given.items()} if isinstance(given, Mapping) else _reference(given)
+        object.__setattr__(self, "trend", named)
 
     def _of(self, given: Any, target: str) -> Any:
         return given.get(target) if isinstance(given, Mapping) else given
@@ -56,12 +71,17 @@ class Mapped:
                 found.append(f"level {level} of {target} has no {transform}")
             if self._of(self.excluded, target) not in _SIDES:
                 found.append(f"excluded={self._of(self.excluded, target)!r} of {target} is neither below nor above")
+            name = self._of(self.trend, target)
+            if name is not None and not (isinstance(name, str) and _REFERENCE.fullmatch(name)):
+                found.append(f"trend {name!r} of {target} is no module:function")
         if len(set(self.targets)) != len(self.targets):
             found.append(f"targets {', '.join(self.targets)} repeat a name")
         if self.first is not None and self.first < 1:
             found.append(f"first={self.first} is below 1")
         if self.squash is not None and self.squash <= 0:
             found.append(f"squash={self.squash} is not above 0")
+        if not 0 < self.near <= 1:
+            found.append(f"near={self.near} is no share above 0")
         return found
 
     def scales(self) -> dict[str, Scale]:
@@ -71,15 +91,17 @@ class Mapped:
         found = {}
         for t in self.targets:
             transform = self._of(self.transform, t)
-            squash = None if transform == "none" else self.squash
-            found[t] = Scale(transform, float(self._of(self.level, t)), squash, self._of(self.excluded, t) == "below")
+            squash = None if transform == "none" or self._of(self.trend, t) else self.squash
+            below = self._of(self.excluded, t) == "below"
+            found[t] = Scale(transform, float(self._of(self.level, t)), squash, below, self.near)
         return found
 
     def surrogate(self, history: History) -> Maps | None:
         """The map of the history; None without targets or while fewer than three points are measured."""
         from idds_learners.mapping import learn
 
-        return learn(history, self.scales()) if self.targets else None
+        named = {t: self._of(self.trend, t) for t in self.targets}
+        return learn(history, self.scales(), {t: n for t, n in named.items() if n}) if self.targets else None
 
     def first_design(self, dimension: int) -> int:
         """How many points the first design has: `first`, or by dimension 5, 10, 16, then 32."""
@@ -110,7 +132,8 @@ class LevelSet(Mapped):
     """Finds where targets cross their level: the exclusion contour.
 
     The first points are a Sobol design; then each batch takes most of the expected misclassified volume away, summed
-    over the targets, but for a share of maximin points that look where nobody has looked.
+    over the targets, and, once the contour is known well beside what nobody has looked at,
+    a share of maximin points looks there.
 
     Parameters
     ----------
@@ -122,8 +145,15 @@ class LevelSet(Mapped):
         On which side of the level a point is excluded.
     first : number of points of the first design; None: 10 in two dimensions, 16 in three, 32 in more
     squash : width beyond which distance from the level is flattened, in units of the transformed target; None: never.
-        A target with transform none is not squashed: its unit is the user's, and nobody knows what is far.
-    maximin : share of each batch that explores
+        A target with transform none is not squashed: its unit is the user's.
+    near : share of the values, nearest to the level, that the surrogate takes at their word; of the others it need
+        only be about right. 1: all.
+    trend : ``module:function``, or the function itself, one for all targets or by target; None: none.
+        A cheap approximation of the (transformed) target, such as the logarithm of a cross section: called with arrays
+        of all parameters by name, it returns an array. The surrogate fits its factor and learns what is left; such a
+        target is not squashed.
+    maximin : share of each batch that explores, once the expected misclassified share is below a twentieth of the
+        largest ball that nobody has looked into; before that every point goes to the contour
 
     Examples
     --------
@@ -134,7 +164,7 @@ class LevelSet(Mapped):
 
     """
 
-    maximin: float = 0.3
+    maximin: float = 0.5
 
     def problems(self) -> list[str]:
         """Everything that is wrong with the learner's fields."""
@@ -158,15 +188,21 @@ class LevelSet(Mapped):
         points = fill(history.space, history.seed, taken(history), wanted)
         kinds: list[tuple[str, float | None]] = [(DESIGN, None)] * len(points)
         if maps is not None and cloud is not None and len(points) < n:
-            more, why = self._greedy(history, cloud, list(fields.values()), points, n - len(points))
+            more, why = self._greedy(history, cloud, list(fields.values()), points, n - len(points), diagnostics)
             points, kinds = points + more, kinds + why
         reason = "" if points or n <= 0 else "every point of the space has been proposed"
         return Proposal(tuple(points), diagnostics, state, reason, reasons_of(maps, points, kinds))
 
     def _greedy(
-        self, history: History, cloud: Cloud, fields: list[Any], new: Sequence[Mapping[str, Any]], n: int
+        self,
+        history: History,
+        cloud: Cloud,
+        fields: list[Any],
+        new: Sequence[Mapping[str, Any]],
+        n: int,
+        diagnostics: Mapping[str, Any],
     ) -> tuple[list[dict[str, Any]], list[tuple[str, float | None]]]:
-        """N pool points, most by expected misclassified volume, some by distance; and why each."""
+        """N pool points: most by expected misclassified volume, some by distance; and why each."""
         import numpy as np
 
         from idds_learners.acquisition import maximin, pick
@@ -179,7 +215,7 @@ class LevelSet(Mapped):
         # what was looked at without a value: near it there is less to learn
         silent = (PointState.OPEN, PointState.INFEASIBLE, PointState.PRUNED)
         blind = [p for p in history.points if p.state in silent]
-        explore = self._exploring(len(history.points) + len(new), n)
+        explore = self._exploring(len(history.points) + len(new), n, diagnostics)
         gains: list[float] = []
         gaps: list[float] = []
         chosen = pick(fields, cloud.unit, free, np.vstack([history.unit(blind), ahead]), n - explore,
@@ -191,6 +227,9 @@ class LevelSet(Mapped):
         kinds: list[tuple[str, float | None]] = [*((REFINE, gain) for gain in gains), *((EXPLORE, gap) for gap in gaps)]
         return [dict(cloud.points[i]) for i in [*chosen, *far]], kinds
 
-    def _exploring(self, before: int, n: int) -> int:
-        """How many of the next n points explore: the share, kept over batches of any size."""
-        return int((before + n) * self.maximin + 1e-9) - int(before * self.maximin + 1e-9)
+    def _exploring(self, before: int, n: int, diagnostics: Mapping[str, Any]) -> int:
+        """How many of the next n points explore: a share of them, once the contour is known better than the rest."""
+        if HOLE * diagnostics["unexplored_volume"] <= diagnostics["emv"]:
+            return 0
+        # which ones: as even as can be over batches of any size, and a function of the history alone
+        return sum(k * GOLDEN % 1.0 < self.maximin for k in range(before + 1, before + n + 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,11 +17,13 @@ from idds_core.ports import Prediction
 from idds_core.space import Space
 from idds_core.states import PointState
 from idds_core.stopwatch import part
+from idds_learners import kernel
 from idds_learners import surrogate as gp_model
 from idds_learners.acquisition import Field, distances
 from idds_learners.design import Cloud
-from idds_learners.surrogate import GP
+from idds_learners.surrogate import GP, Fitted, Trend
 from idds_learners.transform import Scale
+from idds_learners.trend import trend_of
 
 __all__ = ["LEAST", "WINDOW", "Maps", "diagnose", "kappa_of", "learn"]
 
@@ -33,6 +35,12 @@ LEAST = 3
 WINDOW = 24
 #: hyper-parameters are fitted again when the number of points has grown by this factor
 _GROWTH = 1.1
+#: to at most so many points, those nearest to the level: a fit takes a time that grows with the cube of their number
+_FITTED_TO = 400
+#: where the noise is a larger part of the distance that counts as far, no value can be spared, and none has a tolerance
+_NOISY = 0.05
+#: up to here a fit also starts anew: a first guess from few points may be a poor local optimum
+_FEW = 100
 _DIGITS = 12
 
 
@@ -43,18 +51,28 @@ class Data:
     X: Array
     y: Mapping[str, Array]
     noise: Mapping[str, Array]
+    scales: Mapping[str, Scale]
 
     @classmethod
     def of(cls, history: History, scales: Mapping[str, Scale], points: Sequence[Point]) -> Data:
-        """The data of some measured points, in the order of their numbers."""
-        points = sorted(points, key=lambda p: p.number)
+        """The data of some measured points, in the order in which they came in."""
+        points = sorted(points, key=lambda p: (p.ingest_no or 0, p.number))  # new ones come last: factors grow
         seen = [p.observation for p in points if p.observation is not None]
         y, noise = {}, {}
         for target, scale in scales.items():
             values = np.array([o.values[target] for o in seen], dtype=float)
             sigmas = np.array([o.sigmas.get(target, 0.0) for o in seen], dtype=float)
             y[target], noise[target] = scale.forward(values), scale.sigma(values, sigmas)
-        return cls(history.unit(points), y, noise)
+        return cls(history.unit(points), y, noise, scales)
+
+    def spread(self, target: str, far: float) -> Array:
+        """(n,) standard deviations with which the values are taken: noise, and tolerance beyond `far`."""
+        return np.hypot(self.noise[target], self.scales[target].tolerance(self.y[target], far))
+
+    def gp(self, target: str, fitted: Fitted, trend: Trend | None) -> GP:
+        """The process of a target with given hyper-parameters."""
+        noise = float(np.median(self.noise[target]))
+        return GP(self.X, self.y[target], self.spread(target, fitted.far), fitted, trend, noise)
 
 
 @dataclass(frozen=True)
@@ -67,6 +85,7 @@ class Maps:
     space : Space
     scales, gps, kappa : by target; kappa inflates every standard deviation that leaves this class.
     fitted : number of points that the hyper-parameters were fitted to, by target.
+    residuals : of what came in last, by target; trends : ``module:function`` of the targets that have one.
 
     """
 
@@ -77,6 +96,7 @@ class Maps:
     kappa: Mapping[str, float]
     fitted: Mapping[str, int]
     residuals: Mapping[str, list[float]] = field(default_factory=dict)
+    trends: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def levels(self) -> dict[str, float]:
@@ -107,7 +127,7 @@ class Maps:
         """The posteriors at unit (N, d), as the acquisition wants them."""
         found = {}
         for target, gp in self.gps.items():
-            V, mean = gp.project(unit)
+            V, mean = gp.project(unit, keep=True)
             sd = np.sqrt(gp.variance(V))
             found[target] = Field(gp, self.scales[target].threshold, mean, sd, V, self.kappa[target])
         return found
@@ -115,7 +135,18 @@ class Maps:
     @cached_property
     def state(self) -> dict[str, Any]:
         """What the learner finds again: the hyper-parameters and the number of points they were fitted to."""
-        return {"gp": {t: {"theta": self.gps[t].theta.tolist(), "n": self.fitted[t]} for t in self.targets}}
+        return {"gp": {t: self._state_of(t) for t in self.targets}}
+
+    def _state_of(self, target: str) -> dict[str, Any]:
+        gp = self.gps[target]
+        far = gp.fitted.far if math.isfinite(gp.fitted.far) else None
+        return {
+            "theta": gp.theta.tolist(),
+            "n": self.fitted[target],
+            "centre": gp.centre,
+            "spread": gp.spread,
+            "far": far,
+        }
 
 
 def kappa_of(residuals: Sequence[float]) -> float:
@@ -128,7 +159,7 @@ def kappa_of(residuals: Sequence[float]) -> float:
     return math.sqrt(max(1.0, sum(r * r for r in last) / len(last))) if last else 1.0
 
 
-def learn(history: History, scales: Mapping[str, Scale]) -> Maps | None:
+def learn(history: History, scales: Mapping[str, Scale], named: Mapping[str, str] | None = None) -> Maps | None:
     """The surrogate of a history, or None while fewer than three points are measured.
 
     Hyper-parameters come from the newest record that has some, and are fitted again, from there on, when the number
@@ -136,17 +167,19 @@ def learn(history: History, scales: Mapping[str, Scale]) -> Maps | None:
     """
     if len(history.measured) < LEAST:
         return None
+    named = named or {}
+    trends = {t: trend_of(name, history.space) for t, name in named.items()}
     data = Data.of(history, scales, history.measured)
     before = _recorded(history.iterations)
     gps, fitted = {}, {}
     for target in scales:
         with part("fit"):
-            theta, n = _theta(data, target, before.get(target))
-        gps[target], fitted[target] = GP(data.X, data.y[target], data.noise[target], theta), n
-    residuals = _ahead(history, scales)
+            found, n = _fitted(data, target, before.get(target), trends.get(target))
+        gps[target], fitted[target] = data.gp(target, found, trends.get(target)), n
+    residuals = _ahead(history, scales, trends)
     past = _past_residuals(history)
     kappa = {t: kappa_of([*past.get(t, []), *residuals.get(t, [])]) for t in scales}
-    return Maps(tuple(scales), history.space, scales, gps, kappa, fitted, residuals)
+    return Maps(tuple(scales), history.space, scales, gps, kappa, fitted, residuals, named)
 
 
 def _recorded(iterations: Sequence[IterationRecord]) -> Mapping[str, Any]:
@@ -158,17 +191,28 @@ def _recorded(iterations: Sequence[IterationRecord]) -> Mapping[str, Any]:
     return {}
 
 
-def _theta(data: Data, target: str, before: Mapping[str, Any] | None) -> tuple[Array, int]:
-    n = len(data.X)
-    if before is None:
-        return gp_model.fit(data.X, data.y[target], data.noise[target]), n
-    theta = np.array(before["theta"], dtype=float)
-    if len(theta) != data.X.shape[1] + 2:
-        return gp_model.fit(data.X, data.y[target], data.noise[target]), n
-    if n < _GROWTH * before["n"]:
-        return theta, before["n"]
-    start = gp_model.Prior(data.X.shape[1]).starts()[0]  # a first guess from few points may be a poor local optimum
-    return gp_model.fit(data.X, data.y[target], data.noise[target], [theta, start]), n
+def _known(before: Mapping[str, Any] | None, dimension: int) -> Fitted | None:
+    """Hyper-parameters on record; None without any, or when they are of another space or an older version."""
+    if before is None or "far" not in before or len(before["theta"]) != dimension + kernel.extra:
+        return None
+    far = math.inf if before["far"] is None else before["far"]
+    return Fitted(np.array(before["theta"], dtype=float), before["centre"], before["spread"], far)
+
+
+def _fitted(data: Data, target: str, before: Mapping[str, Any] | None, trend: Trend | None) -> tuple[Fitted, int]:
+    """Hyper-parameters of a target and the number of points they were fitted to."""
+    n, y, scale, known = len(data.X), data.y[target], data.scales[target], _known(before, data.X.shape[1])
+    starts = []
+    if known is not None and before is not None:
+        if n < _GROWTH * before["n"]:
+            return known, before["n"]
+        starts = [known.theta, *gp_model.Prior(data.X.shape[1]).starts()[: 1 if n <= _FEW else 0]]
+    far = scale.far(y)
+    if np.median(data.noise[target]) > far * _NOISY:
+        far = math.inf
+    near = np.sort(np.argsort(np.abs(y - scale.threshold), kind="stable")[:_FITTED_TO])
+    found = gp_model.fit(data.X[near], y[near], data.spread(target, far)[near], starts, trend)
+    return replace(found, far=far), n
 
 
 def _past_residuals(history: History) -> dict[str, list[float]]:
@@ -180,7 +224,7 @@ def _past_residuals(history: History) -> dict[str, list[float]]:
     return found
 
 
-def _ahead(history: History, scales: Mapping[str, Scale]) -> dict[str, list[float]]:
+def _ahead(history: History, scales: Mapping[str, Scale], trends: Mapping[str, Trend]) -> dict[str, list[float]]:
     """Standardised residuals of what has just come in, from the surrogate as it stood before, by target.
 
     In batch mode that is the iteration just closed; in steady mode what was ingested since the question before. Its
@@ -192,14 +236,15 @@ def _ahead(history: History, scales: Mapping[str, Scale]) -> dict[str, list[floa
     old, new = _split(history)
     if len(old) < LEAST or not new:
         return {}
-    known, fresh = Data.of(history, scales, old), Data.of(history, scales, new)
+    data, fresh = Data.of(history, scales, old), Data.of(history, scales, new)
     found = {}
     for target in scales:
-        if target not in before or len(before[target]["theta"]) != known.X.shape[1] + 2:
+        known = _known(before.get(target), data.X.shape[1])
+        if known is None:
             continue
-        gp = GP(known.X, known.y[target], known.noise[target], np.array(before[target]["theta"], dtype=float))
+        gp = data.gp(target, known, trends.get(target))
         mean, sd = gp.predict(fresh.X)
-        spread = np.sqrt(sd**2 + gp.nugget * gp.spread**2 + fresh.noise[target] ** 2)
+        spread = np.sqrt(sd**2 + gp.nugget * gp.spread**2 + fresh.spread(target, known.far) ** 2)
         found[target] = [_rounded(r) for r in (fresh.y[target] - mean) / spread]
     return found
 
@@ -241,6 +286,7 @@ def diagnose(history: History, maps: Maps, cloud: Cloud, fields: Mapping[str, Fi
                 name: _rounded(math.exp(t))
                 for name, t in zip(history.space.names, gp.theta[: history.space.dimension], strict=True)
             },
+            "additive": _rounded(kernel.additive_share(gp.theta)),
             "excluded_share": _rounded(np.mean(ndtr(z if scale.below else -z))),
             # inside the contour as it stands, then with all of it one standard deviation to either side
             "excluded_volume": _rounded(np.mean((z if scale.below else -z) > 0)),

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from idds_core.space import Categorical, Integer, Log, Ordered, Parameter
+from idds_learners import kernel
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,7 +18,7 @@ __all__ = ["CODE", "portable"]
 
 #: Evaluates what :func:`portable` gives, once it is in ``surrogate.json`` and ``surrogate.npz`` of a folder.
 CODE = """\
-import json, math, pathlib, numpy as np
+import json, math, pathlib, pydoc, numpy as np
 
 
 def evaluate(folder, target, points):  # points: a list of {parameter: value}; gives their means and standard deviations
@@ -26,14 +27,14 @@ def evaluate(folder, target, points):  # points: a list of {parameter: value}; g
     for p in doc["parameters"]:  # every parameter to [0, 1]
         v = np.array([p["choices"].index(q[p["name"]]) if p["choices"] else q[p["name"]] for q in points], float)
         u.append(((np.log(v) if p["log"] else v) - p["offset"]) / p["width"])
-    a, b, w = data["X"] * t["scales"], np.stack(u, axis=1) * t["scales"], data[target + ".ones"]
-    r = np.sqrt(np.maximum((a * a).sum(1)[:, None] + (b * b).sum(1) - 2 * (a @ b.T), 0)) * math.sqrt(5)
-    k = (r * (r * (1 / 3) + 1) + 1) * np.exp(-r) * t["variance"]  # Matern 5/2
-    g = t["centre"] + t["spread"] * (t["beta"] + k.T @ data[target + ".alpha"])
-    v = t["variance"] - (np.linalg.solve(data[target + ".L"], k) ** 2).sum(0) + (1 - w @ k) ** 2 / w.sum()
-    s = t["kappa"] * t["spread"] * np.sqrt(np.maximum(v, 1e-8 * t["variance"]))
-    c, q, x = t["threshold"], t["squash"], np.array([g, g - s, g + s])
-    probit = np.vectorize(lambda z: math.erfc(-z / math.sqrt(2)) / 2)
+    h = [pydoc.locate(f)(**{n: np.array([q[n] for q in points]) for n in points[0]}) for f in t["trend"]]
+    h, a, b = np.array([np.ones(len(points)), *h]), data["X"] * t["scales"], np.stack(u, axis=1) * t["scales"]
+    r = np.concatenate([np.linalg.norm(a[:, None] - b, axis=2)[..., None], abs(a[:, None] - b)], axis=2)
+    k = ((r * (r / 3 + 1) + 1) * np.exp(-r)) @ t["variances"]  # Matern 5/2, of all coordinates and of each alone
+    g, e = t["centre"] + t["spread"] * (t["beta"] @ h + data[target + ".alpha"] @ k), h - data[target + ".basis"].T @ k
+    v = t["variance"] - (np.linalg.solve(data[target + ".L"], k) ** 2).sum(0) + (e * (data[target + ".A"] @ e)).sum(0)
+    x = g + np.array([[0], [-1], [1]]) * (t["kappa"] * t["spread"] * np.sqrt(np.maximum(v, 1e-8 * t["variance"])))
+    c, q, probit = t["threshold"], t["squash"], np.vectorize(lambda z: math.erfc(-z / math.sqrt(2)) / 2)
     back = {"none": np.positive, "log": np.exp, "logit": lambda z: 1 / (1 + np.exp(-z)), "probit": probit}
     x = back.get(t["transform"])(c + q * np.arctanh(np.clip((x - c) / q, -1 + 1e-9, 1 - 1e-9)) if q else x)
     return x[0], abs(x[2] - x[1]) / 2
@@ -48,13 +49,15 @@ def portable(maps: Maps) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]
     document : parameters with their map to [0, 1], ``(f(value) - offset) / width``, and by target the transform, the
         level, the hyper-parameters (standardised units) and kappa; `code` evaluates it.
     arrays : ``X`` (n, d) training inputs in the unit cube; by target ``.y`` and ``.noise`` (n,) transformed, ``.alpha``
-        and ``.ones`` (n,) K^-1 (y - beta) and K^-1 1, ``.L`` (n, n) the lower Cholesky factor of K.
+        (n,) K^-1 (y - H beta), ``.basis`` (n, p) K^-1 H, ``.A`` (p, p) the inverse of H' K^-1 H, ``.L`` (n, n) the
+        lower Cholesky factor of K; H is 1 and, where there is one, the trend.
 
     """
     targets: dict[str, Any] = {}
     arrays: dict[str, NDArray[np.float64]] = {}
     for name in maps.targets:
         gp, scale = maps.gps[name], maps.scales[name]
+        share, variance = kernel.additive_share(gp.theta), math.exp(gp.theta[-2])
         arrays["X"] = gp.X
         arrays |= {f"{name}.{what}": array for what, array in (("y", gp.y), ("noise", gp.noise), *gp.solved.items())}
         targets[name] = {
@@ -66,14 +69,16 @@ def portable(maps: Maps) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]
             "kappa": float(maps.kappa[name]),
             "centre": gp.centre,
             "spread": gp.spread,
-            "beta": gp.beta,
-            "lengthscales": [math.exp(t) for t in gp.theta[:-2].tolist()],
-            "scales": gp.scales.tolist(),
-            "variance": math.exp(gp.theta[-2]),
+            "trend": [maps.trends[name].replace(":", ".")] if name in maps.trends else [],
+            "beta": gp.beta.tolist(),
+            "lengthscales": [math.exp(t) for t in gp.theta[: -kernel.extra].tolist()],
+            "scales": kernel.scales(gp.theta).tolist(),
+            "variance": variance,
+            "variances": [(1 - share) * variance] + [share / gp.X.shape[1] * variance] * gp.X.shape[1],
             "nugget": gp.nugget,
         }
     parameters = [{"name": n, "unit": p.unit, **_map(p)} for n, p in maps.space.parameters.items()]
-    document = {"model": "gp-matern52", "parameters": parameters, "targets": targets, "code": CODE}
+    document = {"model": "gp-matern52-additive", "parameters": parameters, "targets": targets, "code": CODE}
     return document, arrays
 
 

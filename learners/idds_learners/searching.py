@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from idds_core.history import History, Point
 from idds_core.states import PointState
+from idds_learners import kernel
 from idds_learners.encoding import Encoding
 from idds_learners.improvement import Belief, search
 from idds_learners.objectives import Objectives, taken
-from idds_learners.surrogate import GP, Prior, fit
+from idds_learners.surrogate import GP, Fitted, Prior, fit, standard
 from idds_learners.warp import Warp
 
 __all__ = ["LEAST", "MOST", "Search"]
@@ -87,13 +88,13 @@ class Search:
         X, g, noise = self.encoding.features(self.rows), warp.forward(y), warp.sigma(y, sigma)
         if theta is None:
             few = _few(g)
-            theta = fit(X[few], g[few], noise[few], self._starts(X.shape[1]))
-        return Belief.of(GP(X, g, noise, theta), self.feasible), warp, theta
+            theta = fit(X[few], g[few], noise[few], self._starts(X.shape[1])).theta
+        return Belief.of(GP(X, g, noise, Fitted(theta, *standard(g))), self.feasible), warp, theta
 
     def _starts(self, dimension: int) -> list[Array]:
         """Where a fit begins: at the last hyper-parameters on record, and at the prior's two first guesses."""
         before = self._before
-        if before is None or len(before["theta"]) != dimension + 2:
+        if before is None or len(before["theta"]) != dimension + kernel.extra:
             return []
         return [np.array(before["theta"], dtype=float), *Prior(dimension).starts()[:2]]
 
@@ -110,7 +111,7 @@ class Search:
     def _single(self) -> tuple[Belief, Warp, Array, int]:
         """The process of the one objective, and the number of points its hyper-parameters were fitted to."""
         n, before = len(self.rows), self._before
-        size = self.encoding.features(self.rows[:1]).shape[1] + 2
+        size = self.encoding.features(self.rows[:1]).shape[1] + kernel.extra
         fresh = before is None or len(before["theta"]) != size or n > max(_GROWTH * before["n"], before["n"])
         if before is not None and n > before["n"] and n <= _SMALL:
             fresh = True
@@ -239,8 +240,8 @@ def _feasibility(history: History, encoding: Encoding) -> GP | None:
     good = sorted(history.measured, key=lambda p: p.number)[-MOST // 2 :]
     X = encoding.features(encoding.snap(history.unit([*good, *bad]))[0])
     label = np.append(np.ones(len(good)), -np.ones(len(bad)))
-    theta = np.array([np.log(0.25 * np.sqrt(X.shape[1]))] * X.shape[1] + [0.0, np.log(1e-3)])
-    return GP(X, label, np.zeros(len(label)), theta)
+    theta = np.array([np.log(0.25 * np.sqrt(X.shape[1]))] * X.shape[1] + [-7.0, 0.0, np.log(1e-3)])
+    return GP(X, label, np.zeros(len(label)), Fitted(theta, *standard(label)))
 
 
 def _weighted(y: Array, sigma: Array, rng: np.random.Generator) -> tuple[Array, Array]:

@@ -1,18 +1,18 @@
-"""A Gaussian process with a Matern-5/2 kernel, one lengthscale for each coordinate and a constant mean.
+"""A Gaussian process: a Matern-5/2 with one lengthscale for each coordinate, a part of it additive, and a linear trend.
 
-Shapes: X (n, d) in the unit cube, y (n,), noise (n,) standard deviations, theta (d + 2,) = log lengthscales, log
-output variance, log nugget variance, the last two in units of the variance of y. float64 throughout.
+Shapes: X (n, d) in the unit cube, y (n,), noise (n,) standard deviations, H (n, p) the basis of the mean: 1, and the
+values of a trend where there is one; theta (d + 3,) as in :mod:`idds_learners.kernel`. float64 throughout.
 
-Sources: Rasmussen & Williams, *Gaussian Processes for Machine Learning* (2006), chapters 2, 4, 5 (kernel, constant mean
-by generalised least squares, marginal likelihood and its gradient); Dubrule, *Math. Geol.* 15 (1983) 687 (leave-one-out
+Sources: Rasmussen & Williams, *Gaussian Processes for Machine Learning* (2006), chapters 2, 4, 5 (kernel, mean by
+generalised least squares, marginal likelihood and its gradient); Dubrule, *Math. Geol.* 15 (1983) 687 (leave-one-out
 in closed form); the lengthscale prior that grows with the dimension is that of Hvarfner et al., ICML 2024.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -21,43 +21,48 @@ from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.linalg.lapack import dpotri
 from scipy.optimize import minimize
 
-__all__ = ["GP", "LooErrors", "Prior", "fit", "matern52", "objective"]
+from idds_learners import kernel
+from idds_learners.factor import Factor, factor
+from idds_learners.kernel import matern52
+
+__all__ = ["GP", "Fitted", "LooErrors", "Prior", "fit", "matern52", "objective"]
 
 Array = NDArray[np.float64]
+Trend = Callable[[Array], Array]
 
 LENGTHSCALE_BOUNDS = (0.02, 50.0)
 VARIANCE_BOUNDS = (1e-3, 1e4)
 NUGGET_BOUNDS = (1e-9, 1.0)
+SHARE_BOUNDS = (-7.0, 7.0)
 JITTER = 1e-8
-_SQRT5 = math.sqrt(5.0)
 
 
 @dataclass(frozen=True)
 class Prior:
     """Normal priors on theta, and its box.
 
-    Log lengthscale (sqrt 2 + log(d) / 2, sqrt 3), log output variance (0, 2), log nugget (log 1e-4, 3).
+    Log lengthscale (sqrt 2 + log(d) / 2, sqrt 3), logit of the additive share (0, 2), log output variance (0, 2), log
+    nugget (log 1e-4, 3).
     """
 
     dimension: int
 
     @cached_property
     def mean(self) -> Array:
-        """(d + 2,) means."""
-        mean: Array = np.array([math.sqrt(2) + 0.5 * math.log(self.dimension)] * self.dimension + [0.0, math.log(1e-4)])
-        return mean
+        """(d + 3,) means."""
+        length = math.sqrt(2) + 0.5 * math.log(self.dimension)
+        return np.array([length] * self.dimension + [0.0, 0.0, math.log(1e-4)])
 
     @cached_property
     def sd(self) -> Array:
-        """(d + 2,) standard deviations."""
-        sd: Array = np.array([math.sqrt(3)] * self.dimension + [2.0, 3.0])
-        return sd
+        """(d + 3,) standard deviations."""
+        return np.array([math.sqrt(3)] * self.dimension + [2.0, 2.0, 3.0])
 
     @cached_property
     def bounds(self) -> Array:
-        """(d + 2, 2) lowest and highest."""
-        box = np.array([LENGTHSCALE_BOUNDS] * self.dimension + [VARIANCE_BOUNDS, NUGGET_BOUNDS])
-        return np.asarray(np.log(box))
+        """(d + 3, 2) lowest and highest."""
+        box = np.log(np.array([LENGTHSCALE_BOUNDS] * self.dimension + [VARIANCE_BOUNDS, NUGGET_BOUNDS]))
+        return np.insert(box, self.dimension, SHARE_BOUNDS, axis=0)
 
     def starts(self) -> list[Array]:
         """Where a first fit begins: middling, short and long lengthscales."""
@@ -67,24 +72,6 @@ class Prior:
             start[: self.dimension] = math.log(lengthscale)
             found.append(start)
         return found
-
-
-def matern52(A: Array, B: Array, theta: Array) -> Array:
-    """(n, m) covariances of the latent function between A (n, d) and B (m, d)."""
-    scale = np.exp(-theta[:-2])
-    a, b = A * scale, B * scale
-    squared = (a * a).sum(1)[:, None] + (b * b).sum(1)[None, :] - 2.0 * (a @ b.T)
-    r: Array = np.sqrt(np.maximum(squared, 0.0))
-    r *= _SQRT5
-    poly: Array = r * (1.0 / 3.0)
-    poly += 1.0
-    poly *= r
-    poly += 1.0
-    np.negative(r, out=r)
-    np.exp(r, out=r)
-    poly *= r
-    poly *= math.exp(theta[-2])
-    return poly
 
 
 def _cholesky(K: Array) -> Array:
@@ -98,66 +85,89 @@ def _cholesky(K: Array) -> Array:
     raise np.linalg.LinAlgError("no jitter makes the covariance positive definite")
 
 
-def objective(theta: Array, D2: Array, y: Array, noise2: Array, prior: Prior) -> tuple[float, Array]:
+def _least_squares(H: Array, KH: Array) -> Array:
+    """(p, p) inverse of H' K^-1 H; a basis function that adds nothing gets no weight instead of a huge one."""
+    A = H.T @ KH
+    return np.asarray(np.linalg.pinv(A, rcond=1e-12, hermitian=True))
+
+
+def objective(theta: Array, D2: Array, y: Array, noise2: Array, H: Array, prior: Prior) -> tuple[float, Array]:
     """Minus the log posterior of theta and its gradient.
 
-    The constant mean is at its generalised least squares value; since that is stationary, the gradient is the usual
+    The mean is at its generalised least squares value; since that is stationary, the gradient is the usual
     ``1/2 tr[(K^-1 - alpha alpha') dK/dtheta]``.
 
     Parameters
     ----------
-    theta : (d + 2,)
+    theta : (d + 3,)
     D2 : (d, n, n)
         Squared differences, one matrix for each coordinate.
     y, noise2 : (n,)
         Standardised values and the variances of their noise.
+    H : (n, p)
+        Basis of the mean.
 
     """
-    d, n = len(D2), len(y)
-    weights = np.exp(-2.0 * theta[:d])
-    r = np.sqrt(5.0 * np.tensordot(weights, D2, axes=1))
-    variance, nugget = math.exp(theta[-2]), math.exp(theta[-1])
-    decay = variance * np.exp(-r)
-    Kf = decay * (1.0 + r * (1.0 + r / 3.0))
+    n, nugget = len(y), math.exp(theta[-1])
+    Kf, by_lengthscale, by_share = kernel.slopes(D2, theta)
     K = Kf.copy()
     K.flat[:: n + 1] += nugget + noise2
     L = _cholesky(K)
     inverse = dpotri(L, lower=1)[0]
     inverse = np.tril(inverse) + np.tril(inverse, -1).T
-    ones = inverse.sum(1)
-    beta = float(ones @ y) / float(ones.sum())
-    alpha = inverse @ (y - beta)
+    KH = inverse @ H
+    beta = _least_squares(H, KH) @ (KH.T @ y)
+    alpha = inverse @ (y - H @ beta)
     z = (theta - prior.mean) / prior.sd
-    value = 0.5 * float((y - beta) @ alpha) + float(np.log(np.diag(L)).sum()) + 0.5 * float(z @ z)
+    value = 0.5 * float((y - H @ beta) @ alpha) + float(np.log(np.diag(L)).sum()) + 0.5 * float(z @ z)
     W = inverse - np.outer(alpha, alpha)
-    gradient = np.empty(d + 2)
-    shared = W * decay * (1.0 + r)
-    gradient[:d] = (5.0 / 6.0) * weights * np.tensordot(D2, shared, axes=([1, 2], [0, 1]))
+    gradient = np.empty(len(theta))
+    gradient[: -kernel.extra] = 0.5 * np.tensordot(by_lengthscale, W, axes=([1, 2], [0, 1]))
+    gradient[-3] = 0.5 * float((W * by_share).sum())
     gradient[-2] = 0.5 * float((W * Kf).sum())
     gradient[-1] = 0.5 * nugget * float(np.trace(W))
     return value, gradient + z / prior.sd
 
 
-def _standard(y: Array) -> tuple[float, float]:
+def standard(y: Array) -> tuple[float, float]:
     """Mean and spread of y; a constant y has a spread of 1."""
     centre, spread = float(np.mean(y)), float(np.std(y))
     return centre, spread if spread > 1e-9 * max(1.0, abs(centre)) else 1.0
 
 
-def fit(X: Array, y: Array, noise: Array, starts: Sequence[Array] = ()) -> Array:
+def basis(U: Array, trend: Trend | None) -> Array:
+    """(m, p) basis of the mean at U (m, d): 1, and the trend where there is one."""
+    ones = np.ones((len(U), 1))
+    return ones if trend is None else np.hstack([ones, trend(U)[:, None]])
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Hyper-parameters theta (d + 3,), what y was standardised with when they were found (centre, spread), and the
+    distance from the level beyond which values had a tolerance (far).
+    """
+
+    theta: Array
+    centre: float
+    spread: float
+    far: float = math.inf
+
+
+def fit(X: Array, y: Array, noise: Array, starts: Sequence[Array] = (), trend: Trend | None = None) -> Fitted:
     """The theta of highest posterior density (MAP), by L-BFGS-B.
 
     Parameters
     ----------
     X : (n, d); y, noise : (n,)
-    starts : sequence of (d + 2,)
+    starts : sequence of (d + 3,)
         Where to begin; empty: the three starts of the prior.
+    trend : U (m, d) -> (m,)
 
     """
     prior = Prior(X.shape[1])
-    centre, spread = _standard(y)
+    centre, spread = standard(y)
     D2 = np.ascontiguousarray(((X[:, None, :] - X[None, :, :]) ** 2).transpose(2, 0, 1))
-    arguments = (D2, (y - centre) / spread, (noise / spread) ** 2, prior)
+    arguments = (D2, (y - centre) / spread, (noise / spread) ** 2, basis(X, trend), prior)
     best, lowest = prior.mean, math.inf
     box = [(float(low), float(high)) for low, high in prior.bounds]
     for start in starts or prior.starts():
@@ -166,7 +176,7 @@ def fit(X: Array, y: Array, noise: Array, starts: Sequence[Array] = ()) -> Array
                          options={"maxiter": 100, "ftol": 1e-7, "gtol": 1e-4})  # fmt: skip
         if found.fun < lowest:
             best, lowest = np.asarray(found.x), float(found.fun)
-    return best
+    return Fitted(best, centre, spread)
 
 
 @dataclass(frozen=True)
@@ -179,67 +189,91 @@ class LooErrors:
 
 @dataclass(frozen=True)
 class GP:
-    """The process conditioned on data, for a given theta.
+    """The process conditioned on data, for given hyper-parameters.
 
     Parameters
     ----------
     X : (n, d) in the unit cube
     y : (n,) values
     noise : (n,) standard deviations of the measurements, 0 for none
-    theta : (d + 2,)
+    fitted : theta, and the centre and spread of y that it goes with
+    trend : U (m, d) -> (m,) values of a cheap approximation, which enters the mean with a factor that is fitted
+    future : standard deviation of the noise that a measurement to come is expected to have
 
     """
 
     X: Array
     y: Array
     noise: Array
-    theta: Array
-    centre: float = field(init=False)
-    spread: float = field(init=False)
+    fitted: Fitted
+    trend: Trend | None = None
+    future: float = 0.0
 
-    def __post_init__(self) -> None:
-        centre, spread = _standard(self.y)
-        object.__setattr__(self, "centre", centre)
-        object.__setattr__(self, "spread", spread)
+    @property
+    def theta(self) -> Array:
+        """(d + 3,) the hyper-parameters."""
+        return self.fitted.theta
+
+    @property
+    def centre(self) -> float:
+        """What is taken from y."""
+        return self.fitted.centre
+
+    @property
+    def spread(self) -> float:
+        """What y is divided by."""
+        return self.fitted.spread
 
     @cached_property
     def _standardised(self) -> Array:
         return (self.y - self.centre) / self.spread
 
     @cached_property
-    def _factor(self) -> Array:
-        K = matern52(self.X, self.X, self.theta)
-        K.flat[:: len(K) + 1] = math.exp(self.theta[-2]) + self.nugget + (self.noise / self.spread) ** 2
-        return _cholesky(K)
+    def _extra(self) -> Array:
+        return np.asarray(self.nugget + (self.noise / self.spread) ** 2)
 
     @cached_property
-    def _ones(self) -> Array:
-        """(n,) K^-1 1."""
-        return np.asarray(cho_solve((self._factor, True), np.ones(len(self.y)), check_finite=False))
+    def _solved(self) -> tuple[Factor, Array, Array]:
+        """The growing factor, L and L^-1; the jitter grows tenfold until there is a factor."""
+        theta, jitter = self.theta, JITTER * (math.exp(self.theta[-2]) + self.nugget)
+        for _ in range(12):
+            growing = factor(theta.tobytes() + np.float64(jitter).tobytes(), lambda A, B: matern52(A, B, theta), jitter)
+            try:
+                return growing, *growing.solve(self.X, self._extra)
+            except np.linalg.LinAlgError:
+                jitter *= 10.0
+        raise np.linalg.LinAlgError("no jitter makes the covariance positive definite")
+
+    @cached_property
+    def _basis(self) -> Array:
+        return basis(self.X, self.trend)
+
+    @cached_property
+    def _solved_basis(self) -> Array:
+        """(n, p) K^-1 H."""
+        return np.asarray(cho_solve((self._solved[1], True), self._basis, check_finite=False))
+
+    @cached_property
+    def _spread_of_beta(self) -> Array:
+        """(p, p) inverse of H' K^-1 H."""
+        return _least_squares(self._basis, self._solved_basis)
+
+    @cached_property
+    def beta(self) -> Array:
+        """(p,) coefficients of the mean, standardised."""
+        return np.asarray(self._spread_of_beta @ (self._solved_basis.T @ self._standardised))
 
     @cached_property
     def _alpha(self) -> Array:
-        beta = self._beta
-        return np.asarray(cho_solve((self._factor, True), self._standardised - beta, check_finite=False))
-
-    @cached_property
-    def _beta(self) -> float:
-        return float(self._ones @ self._standardised) / float(self._ones.sum())
-
-    @property
-    def beta(self) -> float:
-        """The constant mean, standardised."""
-        return self._beta
-
-    @property
-    def scales(self) -> Array:
-        """(d,) inverse lengthscales, digit for digit those of the kernel."""
-        return np.asarray(np.exp(-self.theta[:-2]))
+        rest = self._standardised - self._basis @ self.beta
+        return np.asarray(cho_solve((self._solved[1], True), rest, check_finite=False))
 
     @property
     def solved(self) -> dict[str, Array]:
-        """What a prediction is made of: ``L`` (n, n), ``alpha`` (n,) = K^-1 (y - beta) and ``ones`` (n,) = K^-1 1."""
-        return {"L": self._factor, "alpha": self._alpha, "ones": self._ones}
+        """What a prediction is made of: ``L`` (n, n), ``alpha`` (n,) = K^-1 (y - H beta), ``basis`` (n, p) = K^-1 H and
+        ``A`` (p, p), the inverse of H' K^-1 H.
+        """
+        return {"L": self._solved[1], "alpha": self._alpha, "basis": self._solved_basis, "A": self._spread_of_beta}
 
     @property
     def nugget(self) -> float:
@@ -248,36 +282,51 @@ class GP:
 
     @property
     def noise_variance(self) -> float:
-        """Variance expected of a future measurement: the nugget and the median reported noise, in units of y."""
-        return (self.nugget + float(np.median((self.noise / self.spread) ** 2))) * self.spread**2
+        """Variance expected of a future measurement: the nugget and the noise, in units of y."""
+        return self.nugget * self.spread**2 + self.future**2
 
-    def project(self, U: Array) -> tuple[Array, Array]:
+    def project(self, U: Array, *, keep: bool = False) -> tuple[Array, Array]:
         """What the posterior at U (m, d) is made of.
+
+        Parameters
+        ----------
+        U : (m, d)
+        keep : whether to remember it, since the same U will be asked for again with more data
 
         Returns
         -------
-        V : (n + 1, m)
-            Such that the posterior covariance of U and U' is ``k(U, U') - V[:n]' V'[:n] + V[n]' V'[n]``: the data
+        V : (n + p, m)
+            Such that the posterior covariance of U and U' is ``k(U, U') - V[:n]' V'[:n] + V[n:]' V'[n:]``: the data
             take away, the uncertain mean gives back.
         mean : (m,)
 
         """
-        k = matern52(self.X, U, self.theta)
-        mean = self._beta + k.T @ self._alpha
-        V = np.empty((len(self.X) + 1, len(U)))
-        V[:-1] = solve_triangular(self._factor, k, lower=True, check_finite=False)
-        V[-1] = (1.0 - self._ones @ k) / math.sqrt(float(self._ones.sum()))
+        n, (growing, L, _) = len(self.X), self._solved
+        if keep:
+            W = growing.project(self.X, L, U)
+        else:
+            W = solve_triangular(L, matern52(self.X, U, self.theta), lower=True, check_finite=False)
+        H = basis(U, self.trend)
+        LH = solve_triangular(L, self._basis, lower=True, check_finite=False)
+        rest = self._standardised - self._basis @ self.beta
+        mean = H @ self.beta + W.T @ solve_triangular(L, rest, lower=True, check_finite=False)
+        V = np.empty((n + H.shape[1], len(U)))
+        V[:n] = W
+        values, vectors = np.linalg.eigh(self._spread_of_beta)
+        V[n:] = (np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T) @ (H.T - LH.T @ W)
         return V, self.centre + self.spread * mean
 
     def covariance(self, A: Array, B: Array, VA: Array, VB: Array) -> Array:
         """(a, b) posterior covariance of A (a, d) and B (b, d) whose projections are VA and VB, in units of y."""
-        inner = matern52(A, B, self.theta) - VA[:-1].T @ VB[:-1] + np.outer(VA[-1], VB[-1])
+        n = len(self.X)
+        inner = matern52(A, B, self.theta) - VA[:n].T @ VB[:n] + VA[n:].T @ VB[n:]
         return np.asarray(inner * self.spread**2)
 
     def variance(self, V: Array) -> Array:
         """(m,) posterior variance of the latent function where the projection is V, in units of y."""
-        v = math.exp(self.theta[-2]) - np.einsum("ij,ij->j", V[:-1], V[:-1]) + V[-1] ** 2
-        return np.asarray(np.maximum(v, JITTER * math.exp(self.theta[-2])) * self.spread**2)
+        n, prior = len(self.X), math.exp(self.theta[-2])
+        v = prior - np.einsum("ij,ij->j", V[:n], V[:n]) + np.einsum("ij,ij->j", V[n:], V[n:])
+        return np.asarray(np.maximum(v, JITTER * prior) * self.spread**2)
 
     def predict(self, U: Array) -> tuple[Array, Array]:
         """(m,) mean and (m,) standard deviation of the latent function at U (m, d)."""
@@ -288,11 +337,12 @@ class GP:
 
     def leave_one_out(self) -> LooErrors:
         """Errors at each point when it is left out, its theta kept; the mean is estimated anew each time."""
-        inverse = cho_solve((self._factor, True), np.eye(len(self.y)), check_finite=False)
-        Q = inverse - np.outer(self._ones, self._ones) / float(self._ones.sum())
-        diagonal = np.maximum(np.diag(Q), 1e-300)
-        scaled = Q @ self._standardised
-        return LooErrors(scaled / diagonal, scaled / np.sqrt(diagonal))
+        inverse = self._solved[2]
+        diagonal = np.einsum("ij,ij->j", inverse, inverse) - np.einsum(
+            "ij,jk,ik->i", self._solved_basis, self._spread_of_beta, self._solved_basis
+        )
+        diagonal = np.maximum(diagonal, 1e-300)
+        return LooErrors(self._alpha / diagonal, self._alpha / np.sqrt(diagonal))
 
     def at_bounds(self, names: Sequence[str]) -> list[str]:
         """Hyper-parameters that lie at the edge of what they may be, such as ``"m_zp:low"``.
@@ -301,9 +351,9 @@ class GP:
         there is no noise: neither is reported.
         """
         bounds = Prior(self.X.shape[1]).bounds
-        labels = [*names, "variance", "nugget"]
+        labels = [*names, "additive", "variance", "nugget"]
         low = [f"{n}:low" for n, t, (a, _) in zip(labels, self.theta, bounds, strict=True)
-               if n != "nugget" and t <= a + 1e-6]  # fmt: skip
+               if n not in ("nugget", "additive") and t <= a + 1e-6]  # fmt: skip
         high = [f"{n}:high" for n, t, (_, b) in zip(labels, self.theta, bounds, strict=True)
-                if n not in names and t >= b - 1e-6]  # fmt: skip
+                if n not in (*names, "additive") and t >= b - 1e-6]  # fmt: skip
         return low + high

@@ -1,12 +1,17 @@
 """Transforms of a target into the quantity that the Gaussian process learns.
 
 The right quantity matters more than the acquisition: a smooth one that is steep nowhere. `probit` is for CLs and other
-probabilities, `log` for signal-strength limits, `none` for what is smooth already. What lies far from the level is
-squashed, ``g <- w tanh((g - c) / w) + c``, so that it cannot dictate the scale of what happens at the contour.
+probabilities, `log` for signal-strength limits, `none` for what is smooth already.
+
+What lies far from the level must not dictate the scale of what happens at the contour. So the values that are farthest
+from it, a quarter of them, are taken with a tolerance, a standard deviation of ``0.3 (|g - c| - far)``: there the
+process need only be about right. Unlike a narrow squash that keeps a sum of functions a sum, and it needs no unit. A
+wide squash, ``g <- w tanh((g - c) / w) + c``, holds the rest.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +32,8 @@ CLIP = 1e-6
 LOG_FLOOR = 0.05
 #: how much of an uncertainty survives the squash and the clip, at least
 SIGMA_FLOOR = 0.05
+#: by how much the tolerance grows with the distance from the level
+SLACK = 0.3
 #: |tanh| is kept below this on the way back
 _TANH_LIMIT = 1.0 - 1e-9
 
@@ -65,6 +72,8 @@ class Scale:
         Width w of the squash, in units of the transformed target; None: no squash.
     below : bool
         Whether a point is excluded where the target is below `level` (else above).
+    near : float
+        Share of the values, nearest to the level, that are taken at their word.
 
     Examples
     --------
@@ -76,8 +85,9 @@ class Scale:
 
     transform: str
     level: float
-    squash: float | None = 2.5
+    squash: float | None = 6.0
     below: bool = True
+    near: float = 0.75
 
     @property
     def threshold(self) -> float:
@@ -128,6 +138,14 @@ class Scale:
         squashed = 0.5 * (self._squashed(high) - self._squashed(low))
         result: Array = np.where(sigmas > 0, np.maximum(squashed, SIGMA_FLOOR * bare), 0.0)
         return result
+
+    def far(self, g: Array) -> float:
+        """Distance from the level beyond which there is a tolerance, given (n,) transformed, squashed values."""
+        return float(np.quantile(np.abs(g - self.threshold), self.near)) if self.near < 1 else math.inf
+
+    def tolerance(self, g: Array, far: float) -> Array:
+        """(n,) transformed, squashed -> (n,) standard deviations with which they are taken; 0 up to `far`."""
+        return np.asarray(SLACK * np.maximum(np.abs(g - self.threshold) - far, 0.0))
 
     def back(self, g: Array) -> Array:
         """(n,) transformed, squashed -> (n,) in the target's own unit."""

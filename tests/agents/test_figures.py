@@ -29,7 +29,7 @@ from idds_core.ports import Prediction
 from tests.agents.cli_kit import Cli
 from tests.agents.report_kit import opened
 
-WIDE = [k for k in KINDS if k != "contour"]
+WIDE = [k for k in KINDS if k not in ("contour", "search")]
 
 
 @pytest.fixture

@@ -109,3 +109,15 @@ def test_tables_are_exported_and_a_contour_is_not_there(searches: Path, cli: Cli
     assert done.err.startswith("E-REPORT-002")
     assert "--what points" in done.err
     assert json.loads(cli("show", "--workdir", searches / "one", "--json").out)["state"] == "EXHAUSTED"
+
+
+def test_the_plot_of_a_search_has_its_numbers_too(cli: Cli, searches: Path, tmp_path: Path) -> None:
+    work = searches / "two"
+    for name in ("x.png", "x.csv", "x.json"):
+        assert cli("plot", "search", "--workdir", work, "-o", tmp_path / name).code == 0
+    head, first = (tmp_path / "x.csv").read_text().splitlines()[:2]
+    assert head == "evaluation,number,loss,loss.best,cost,cost.best"
+    assert first.startswith("1,1,")
+    tables = json.loads((tmp_path / "x.json").read_text())["tables"]
+    assert tables["search"]["loss.best"][-1] == min(tables["search"]["loss"])
+    assert len(tables["points"]["number"]) == 14

@@ -7,7 +7,7 @@ import pytest
 from scipy.special import ndtr, ndtri
 
 from idds_learners.acquisition import Field, _Gain, expected_misclassified, gain_table, maximin, pick
-from idds_learners.surrogate import GP, fit
+from idds_learners.surrogate import GP, Fitted, fit
 
 
 @pytest.mark.parametrize(("a", "rho"), [(0.0, 0.5), (0.3, 0.9), (1.0, 0.7), (1.5, 0.99), (2.5, 0.3)])
@@ -100,7 +100,9 @@ def test_ties_go_to_the_lowest_index() -> None:
 
 def test_several_targets_are_served_together() -> None:
     gp, other = circle(), circle(seed=4)
-    far = GP(other.X, other.y + 5.0, other.noise, other.theta)  # nothing to decide there
+    far = GP(
+        other.X, other.y + 5.0, other.noise, Fitted(other.theta, other.centre + 5.0, other.spread)
+    )  # nothing to decide there
     both = take(fields=[field_of(gp, UNIT), field_of(far, UNIT)], n=1)
     assert np.abs(field_of(gp, UNIT).a[both[0]]) < 3.0
 

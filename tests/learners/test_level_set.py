@@ -17,7 +17,7 @@ from idds_core.states import PointState
 from idds_core.testing.toys import CIRCLE, PLANE, STAIRS, TOYS, Toy, play, play_steady
 from idds_learners import LevelSet, Sobol
 from idds_learners.mapping import Data, Maps
-from idds_learners.surrogate import GP
+from idds_learners.surrogate import GP, Fitted
 
 
 def circle(learner: Any = None, batches: Any = (10, 8, 8), seed: int = 1) -> Any:
@@ -54,6 +54,8 @@ def test_targets_are_given_as_one_name_or_several(targets: Any) -> None:
         (LevelSet(["f", "f"]), "repeat a name"),
         (LevelSet("f", first=0), "first=0 is below 1"),
         (LevelSet("f", squash=0.0), "squash=0.0 is not above 0"),
+        (LevelSet("f", near=0.0), "near=0.0 is no share above 0"),
+        (LevelSet("f", trend="xsec"), "trend 'xsec' of f is no module:function"),
         (LevelSet("f", maximin=1.5), "maximin=1.5 is no share"),
     ],
 )
@@ -148,7 +150,7 @@ def test_diagnostics_are_finite_json_and_complete() -> None:
 
 
 def test_residuals_are_those_of_the_batch_just_closed_by_the_map_before_it() -> None:
-    learner = LevelSet("f", level=CIRCLE.level, transform="none")
+    learner = LevelSet("f", level=CIRCLE.level, transform="none", near=1.0)
     first, second, third = circle(learner)
     assert first.iterations[-1].diagnostics["residuals"] == {}
     new = [p for p in third.measured if p.iteration == 3]
@@ -160,7 +162,7 @@ def test_residuals_are_those_of_the_batch_just_closed_by_the_map_before_it() -> 
 
 
 def test_in_steady_mode_residuals_are_those_of_what_came_in_by_the_map_before_it() -> None:
-    learner = LevelSet("f", level=CIRCLE.level, transform="none")
+    learner = LevelSet("f", level=CIRCLE.level, transform="none", near=1.0)
     slow = 14  # asked for early, comes in late
     histories = list(play_steady(learner, CIRCLE.space, CIRCLE.observe, lambda n: 6.0 if n == slow else 1.0 + 0.01 * n))
     at = next(i for i, h in enumerate(histories) if any(p.number == slow for p in h.measured))
@@ -179,7 +181,7 @@ def test_in_steady_mode_residuals_are_those_of_what_came_in_by_the_map_before_it
 
 @pytest.mark.parametrize("adds", [{"to": 3, "more": {"events": 900}}, {"to": 3, "replicate": True}])
 def test_a_top_up_is_a_surprise_to_the_map_that_knew_nothing_of_what_it_is_made_of(adds: dict[str, Any]) -> None:
-    learner = LevelSet("f", level=CIRCLE.level, transform="none")
+    learner = LevelSet("f", level=CIRCLE.level, transform="none", near=1.0)
     first, second, _ = circle(learner)
     point = second.points[2]
     assert point.observation is not None
@@ -188,9 +190,10 @@ def test_a_top_up_is_a_surprise_to_the_map_that_knew_nothing_of_what_it_is_made_
     new = Point(number, 2, point.parameters, point.state, seen, adds=adds)
     history = dataclasses.replace(second, points=(*first.points, new))
     before = first if "replicate" in adds else dataclasses.replace(first, points=history.measured[:-1])
-    theta = np.array(history.iterations[0].state["gp"]["f"]["theta"])
+    state = history.iterations[0].state["gp"]["f"]
+    fitted = Fitted(np.array(state["theta"]), state["centre"], state["spread"])
     known = Data.of(before, learner.scales(), before.measured)
-    gp = GP(known.X, known.y["f"], known.noise["f"], theta)
+    gp = GP(known.X, known.y["f"], known.noise["f"], fitted)
     mean, sd = gp.predict(history.unit([new]))
     expected = (seen.values["f"] - mean) / np.hypot(sd, gp.spread * gp.nugget**0.5)
     answer = learner.ask(history, 4)
@@ -217,12 +220,13 @@ def test_hyper_parameters_are_fitted_again_when_the_data_have_grown_by_a_tenth()
     assert fitted == [10, 11, 12, 12] or fitted == [10, 11, 11, 13]
 
 
-def test_a_batch_explores_with_its_share_over_any_batch_size() -> None:
-    learner = LevelSet("f", maximin=0.3)
-    explored = [learner._exploring(n, 1) for n in range(10, 30)]
-    assert sum(explored) == 6
-    assert learner._exploring(10, 8) == 2
-    assert learner._exploring(18, 8) == 2
+def test_it_explores_once_the_contour_is_known_better_than_the_largest_hole() -> None:
+    learner = LevelSet("f", maximin=0.5)
+    early, late = ({"emv": emv, "unexplored_volume": 0.1} for emv in (0.02, 0.001))
+    assert learner._exploring(10, 8, early) == 0
+    assert [learner._exploring(n, 8, late) for n in (10, 18, 26)] == [4, 4, 4]
+    assert sum(learner._exploring(n, 1, late) for n in range(10, 30)) in (9, 10, 11)
+    assert LevelSet("f", maximin=0.0)._exploring(10, 8, late) == 0
 
 
 def test_an_island_is_found_by_exploring() -> None:
@@ -247,6 +251,16 @@ def test_a_noisy_target_is_learnt_with_its_sigma() -> None:
     last = list(play(learner, CIRCLE.space, noisy, batches=(10, 8, 8, 8)))[-1].iterations[-1].diagnostics
     assert last["targets"]["f"]["excluded_share"] == pytest.approx(CIRCLE.excluded_share, abs=0.03)
     assert 0.3 < last["loo_z2"] < 2.5
+
+
+@pytest.mark.parametrize(("sigma", "spared"), [(0.0, True), (1e-4, True), (0.05, False)])
+def test_far_values_have_a_tolerance_unless_the_noise_is_large(sigma: float, spared: bool) -> None:
+    def seen(_: Any, p: Any) -> Any:
+        return Observation({"f": CIRCLE.value(p)}, {"f": sigma} if sigma else {})
+
+    learner = LevelSet("f", level=CIRCLE.level, transform="none")
+    state = list(play(learner, CIRCLE.space, seen, batches=(10, 8)))[-1].iterations[-1].state["gp"]["f"]
+    assert (state["far"] is not None) == spared
 
 
 def test_several_targets_with_levels_of_their_own() -> None:

@@ -24,7 +24,7 @@ def _maps(transform: str, excluded: str, *, sigma: float) -> Maps:
     rng = np.random.default_rng(5)
     points = []
     for i, p in enumerate(SPACE.from_unit(rng.random((30, 4)))):
-        latent = 0.4 * p["x"] + 0.5 * np.sin(2 * p["x"]) + np.log10(p["g"]) - 0.2 * p["n"] + (p["c"] == "red")
+        latent = 0.4 * p["x"] + 0.5 * np.sin(2 * p["x"] + p["n"]) + np.log10(p["g"]) - 0.2 * p["n"] + (p["c"] == "red")
         value = float({"none": latent, "log": np.exp(latent)}.get(transform, 1 / (1 + np.exp(-latent))))
         seen = Observation({"y": value}, {"y": sigma * abs(value)} if sigma and i % 2 else {})
         points.append(Point(i + 1, 1, p, PointState.MEASURED, seen))

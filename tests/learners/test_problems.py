@@ -6,14 +6,17 @@ import pytest
 from benchmarks.problems import PROBLEMS, grid_error, s95
 
 
-@pytest.mark.parametrize(("name", "k", "evaluations"), [("monoH2e", 6, 36), ("fast2D", 16, 256), ("monoH3", 13, 2028)])
+@pytest.mark.parametrize(
+    ("name", "k", "evaluations"),
+    [("monoH2e", 6, 36), ("fast2D", 16, 256), ("monoH3", 13, 2028), ("monoH3proxy", 11, 1210), ("monoH4", 12, 16416)],
+)
 def test_a_grid_needs_as_many_evaluations_as_is_known(name: str, k: int, evaluations: int) -> None:
     n, error = grid_error(PROBLEMS[name], k)
     assert n == evaluations
     assert error <= 0.01
 
 
-@pytest.mark.parametrize(("name", "k"), [("monoH2e", 5), ("fast2D", 14), ("monoH3", 12)])
+@pytest.mark.parametrize(("name", "k"), [("monoH2e", 5), ("fast2D", 14), ("monoH3", 12), ("monoH4", 11)])
 def test_a_coarser_grid_is_not_enough(name: str, k: int) -> None:
     assert grid_error(PROBLEMS[name], k)[1] > 0.01
 

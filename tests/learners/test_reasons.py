@@ -32,9 +32,9 @@ def test_before_there_is_a_map_all_points_are_of_the_first_design() -> None:
 def test_a_batch_says_which_points_refine_and_which_explore_and_ranks_them() -> None:
     history, answer = asked()
     count = Counter(c["why"] for c in answer.chosen)
-    assert count == {"refine": 7, "explore": 3}
+    assert count == {"refine": 5, "explore": 5}
     refine = [c for c in answer.chosen if c["why"] == "refine"]
-    assert [c["rank"] for c in refine] == list(range(1, 8))
+    assert [c["rank"] for c in refine] == list(range(1, 6))
     assert refine[0]["score"] == max(c["score"] for c in refine)
     assert min(c["score"] for c in refine) > 0
     assert sum(c["score"] for c in refine) < answer.diagnostics["emv"]  # each what it takes beside those before

@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import check_grad
 
 from idds_learners import surrogate as model
-from idds_learners.surrogate import GP, Prior, fit, matern52, objective
+from idds_learners.surrogate import GP, Fitted, Prior, basis, fit, matern52, objective, standard
 
 
 def data(n: int = 14, d: int = 2, seed: int = 0) -> Any:
@@ -16,25 +16,29 @@ def data(n: int = 14, d: int = 2, seed: int = 0) -> Any:
     return X, np.sin(4 * X[:, 0]) + X.sum(1) ** 2, rng.random(n) * 0.1
 
 
-THETA = np.log(np.array([0.4, 0.9, 1.7, 1e-3]))
+THETA = np.array([*np.log([0.4, 0.9]), 0.5, *np.log([1.7, 1e-3])])
+
+
+def given(y: Any, theta: Any = THETA) -> Fitted:
+    return Fitted(theta, *standard(y))
 
 
 @pytest.mark.parametrize("d", [1, 2, 4])
 def test_the_gradient_is_that_of_finite_differences(d: int) -> None:
     X, y, noise = data(12, d)
     D2 = ((X[:, None] - X[None]) ** 2).transpose(2, 0, 1)
-    prior = Prior(d)
+    prior, H = Prior(d), basis(X, lambda U: np.exp(U[:, 0]))
     for seed in range(3):
-        theta = prior.mean + 0.5 * np.random.default_rng(seed).normal(size=d + 2)
+        theta = prior.mean + 0.5 * np.random.default_rng(seed).normal(size=d + 3)
 
-        def value(t: Any, D2: Any = D2) -> float:
-            return objective(t, D2, y, noise**2, prior)[0]
+        def value(t: Any, D2: Any = D2, H: Any = H) -> float:
+            return objective(t, D2, y, noise**2, H, prior)[0]
 
-        def slope(t: Any, D2: Any = D2) -> Any:
-            return objective(t, D2, y, noise**2, prior)[1]
+        def slope(t: Any, D2: Any = D2, H: Any = H) -> Any:
+            return objective(t, D2, y, noise**2, H, prior)[1]
 
         error = check_grad(value, slope, theta)
-        assert error < 1e-4 * max(1.0, np.abs(objective(theta, D2, y, noise**2, prior)[1]).max())
+        assert error < 1e-4 * max(1.0, np.abs(objective(theta, D2, y, noise**2, H, prior)[1]).max())
 
 
 def brute(gp: Any, U: Any) -> Any:
@@ -51,7 +55,7 @@ def brute(gp: Any, U: Any) -> Any:
 
 def test_the_prediction_is_that_of_the_textbook_with_the_variance_of_the_mean() -> None:
     X, y, noise = data()
-    gp = GP(X, y, noise, THETA)
+    gp = GP(X, y, noise, given(y))
     U = np.random.default_rng(1).random((50, 2))
     for found, expected in zip(gp.predict(U), brute(gp, U), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-5)
@@ -60,19 +64,19 @@ def test_the_prediction_is_that_of_the_textbook_with_the_variance_of_the_mean() 
 def test_the_posterior_covariance_is_that_of_conditioning_on_one_more_point() -> None:
     X, y, noise = data()
     noise[:] = 0.0
-    gp = GP(X, y, noise, THETA)
+    gp = GP(X, y, noise, given(y))
     U, x = np.random.default_rng(1).random((30, 2)), np.array([[0.3, 0.6]])
     VU, Vx = gp.project(U)[0], gp.project(x)[0]
     k = gp.covariance(U, x, VU, Vx)[:, 0]
     left = gp.variance(VU) - k**2 / (gp.variance(Vx)[0] + gp.noise_variance)
-    more = GP(np.vstack([X, x]), np.append(y, y.mean()), np.append(noise, 0.0), THETA)
+    more = GP(np.vstack([X, x]), np.append(y, y.mean()), np.append(noise, 0.0), given(y))
     expected = (more.predict(U)[1] / more.spread * gp.spread) ** 2
     np.testing.assert_allclose(left, expected, rtol=1e-4, atol=1e-9)
 
 
 def test_leave_one_out_is_what_leaving_out_gives() -> None:
     X, y, noise = data()
-    gp = GP(X, y, noise, THETA)
+    gp = GP(X, y, noise, given(y))
     found = gp.leave_one_out()
     for i in range(len(y)):
         keep = np.arange(len(y)) != i
@@ -89,15 +93,15 @@ def test_leave_one_out_is_what_leaving_out_gives() -> None:
 
 def test_a_fit_is_at_a_maximum_inside_the_bounds() -> None:
     X, y, noise = data(20)
-    theta = fit(X, y, noise)
+    theta = fit(X, y, noise).theta
     prior = Prior(2)
     assert ((theta >= prior.bounds[:, 0]) & (theta <= prior.bounds[:, 1])).all()
     ys = (y - y.mean()) / y.std()
     D2 = ((X[:, None] - X[None]) ** 2).transpose(2, 0, 1)
-    best = objective(theta, D2, ys, (noise / y.std()) ** 2, prior)[0]
-    for step in 0.3 * np.vstack([np.eye(4), -np.eye(4)]):
+    best = objective(theta, D2, ys, (noise / y.std()) ** 2, basis(X, None), prior)[0]
+    for step in 0.3 * np.vstack([np.eye(5), -np.eye(5)]):
         near = np.clip(theta + step, *prior.bounds.T)
-        assert objective(near, D2, ys, (noise / y.std()) ** 2, prior)[0] >= best - 1e-6
+        assert objective(near, D2, ys, (noise / y.std()) ** 2, basis(X, None), prior)[0] >= best - 1e-6
 
 
 def test_a_smooth_function_is_learnt_and_its_errors_are_as_large_as_said() -> None:
@@ -131,13 +135,13 @@ def test_a_constant_is_survived(y: Any) -> None:
 
 def test_the_jitter_grows_until_the_matrix_has_a_factor() -> None:
     X = np.zeros((8, 2))
-    gp = GP(X, np.arange(8.0), np.zeros(8), np.log(np.array([1.0, 1.0, 1e4, 1e-9])))
+    gp = GP(X, np.arange(8.0), np.zeros(8), given(np.arange(8.0), np.log(np.array([1.0, 1.0, 1.0, 1e4, 1e-9]))))
     assert np.isfinite(gp.predict(np.random.default_rng(0).random((3, 2)))[0]).all()
 
 
 def test_parameters_at_a_bound_that_spoils_the_map_are_named() -> None:
     X, y, noise = data()
     low, high = np.log(model.LENGTHSCALE_BOUNDS)
-    theta = np.array([low, high, 0.0, np.log(model.NUGGET_BOUNDS[1])])
-    assert GP(X, y, noise, theta).at_bounds(["x", "y"]) == ["x:low", "nugget:high"]
-    assert GP(X, y, noise, THETA).at_bounds(["x", "y"]) == []
+    theta = np.array([low, high, 0.0, 0.0, np.log(model.NUGGET_BOUNDS[1])])
+    assert GP(X, y, noise, given(y, theta)).at_bounds(["x", "y"]) == ["x:low", "nugget:high"]
+    assert GP(X, y, noise, given(y)).at_bounds(["x", "y"]) == []

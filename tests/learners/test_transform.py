@@ -74,3 +74,10 @@ def test_the_squash_flattens_what_is_far_and_leaves_what_is_near() -> None:
     near, far = scale.forward(np.exp(np.array([0.1, 20.0])))
     assert near == pytest.approx(0.1, rel=1e-2)
     assert far < 2.5
+
+
+def test_the_values_farthest_from_the_level_are_taken_with_a_tolerance_that_grows() -> None:
+    scale, g = Scale("log", 1.0, None, near=0.75), np.array([-1.0, 0.5, 2.0, 5.0, 0.0])
+    assert scale.far(g) == pytest.approx(2.0)
+    np.testing.assert_allclose(scale.tolerance(g, 2.0), [0.0, 0.0, 0.0, 0.9, 0.0])
+    assert Scale("log", 1.0, None, near=1.0).tolerance(g, np.inf).tolist() == [0.0] * 5

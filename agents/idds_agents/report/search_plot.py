@@ -24,6 +24,9 @@ _MOST_LINES = 300
 
 def _ways(view: LoopView, target: str | None) -> dict[str, str]:
     """Objective -> direction, of one or of all."""
+    if not sought(view):
+        raise IddsError.of("E-PLOT-007", f"{view.path} has no search to draw", "its learner looks for a contour",
+                           view.path, "Leave --kind out.")  # fmt: skip
     ways = {t: way for t, way in sought(view).items() if target in (None, t)}
     if not ways:
         raise IddsError.of("E-PLOT-003", f"{target} is no objective of {view.path}", "", view.path,
