@@ -56,6 +56,7 @@ bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS),bench]'
 	$(BIN)/python -m benchmarks.engine
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.levelset
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.stopping
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.steady
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.optimum
 
