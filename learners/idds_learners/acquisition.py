@@ -224,21 +224,28 @@ def pick(
         return []
     if strategy == "straddle":  # it looks at the candidates alone
         at, weights = at[:0], weights[:0]
-    weights = weights * p[at] / p.mean()
     greedy = [_Greedy(f, unit, candidates, known, at, strategy) for f in fields]
-    open_ = np.ones(len(candidates), bool)
+    picked = _one_by_one(greedy, weights * p[at] / p.mean(), p[candidates], n, scores, strategy == "straddle")
+    return [int(candidates[i]) for i in picked]
+
+
+def _one_by_one(
+    greedy: Sequence[_Greedy], weights: Array, p: Array, n: int, scores: list[float], straddle: bool
+) -> list[int]:
+    """Up to n candidates, each the best with those before it taken as measured; p : (candidates,) can be measured."""
+    open_ = np.ones(len(p), bool)
     chosen: list[int] = []
     before = sum(g.gained(weights) for g in greedy)
     while len(chosen) < n and open_.any():
-        if strategy == "straddle":
+        if straddle:
             score = np.sum([g.straddles() for g in greedy], axis=0)
-            worth = score + np.log(p[candidates])
+            worth = score + np.log(p)  # a straddle may be negative: a product would turn it round
         else:
             score = np.sum([g.scores(weights) for g in greedy], axis=0) - before
-            worth = score * p[candidates]
+            worth = score * p
         best = int(np.argmax(np.where(open_, worth, -np.inf)))
         open_[best] = False
-        chosen.append(int(candidates[best]))
+        chosen.append(best)
         scores.append(float(score[best]))
         before += float(score[best])
         for g in greedy:

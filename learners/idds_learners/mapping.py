@@ -286,32 +286,8 @@ def diagnose(history: History, maps: Maps, cloud: Cloud, fields: Mapping[str, Fi
     place counts as much as it probably can exist, and not at all where it surely cannot.
     """
     p = feasibility.probability(maps.feasible, cloud.unit)
-
-    def share(of: NDArray[Any]) -> float:
-        return _rounded(np.average(of, weights=p))
-
-    by_target: dict[str, dict[str, Any]] = {}
-    for target, f in fields.items():
-        gp, scale = maps.gps[target], maps.scales[target]
-        loo = gp.leave_one_out()
-        z = (scale.threshold - f.mean) / (f.inflation * f.sd)
-        by_target[target] = {
-            "emv": share(ndtr(-f.a)),
-            "kappa": _rounded(f.inflation),
-            "loo_rmse": _rounded(math.sqrt(float(np.mean(loo.residuals**2)))),
-            "loo_z2": _rounded(np.mean(loo.z**2)),
-            "at_bounds": gp.at_bounds(history.space.names),
-            "lengthscales": {
-                name: _rounded(math.exp(t))
-                for name, t in zip(history.space.names, gp.theta[: history.space.dimension], strict=True)
-            },
-            "additive": _rounded(kernel.additive_share(gp.theta)),
-            "excluded_share": share(ndtr(z if scale.below else -z)),
-            # inside the contour as it stands, then with all of it one standard deviation to either side
-            "excluded_volume": share((z if scale.below else -z) > 0),
-            "excluded_range": [share((z if scale.below else -z) > edge) for edge in (1.0, -1.0)],
-            "band_volume": share(f.a < 1.0),
-        }
+    names = history.space.names
+    by_target = {t: _told(maps.gps[t], maps.scales[t], f, p, names) for t, f in fields.items()}
     ends = (PointState.MEASURED, PointState.INFEASIBLE, PointState.PRUNED)
     looked = [p for p in history.points if p.state in ends]
     radius, volume = coverage(cloud.unit[p > 0], history.unit(looked))
@@ -328,6 +304,31 @@ def diagnose(history: History, maps: Maps, cloud: Cloud, fields: Mapping[str, Fi
         "allowed_share": _rounded(cloud.share),
         "feasible_share": _rounded(np.mean(p)),
         "targets": by_target,
+    }
+
+
+def _told(gp: GP, scale: Scale, f: Field, p: Array, names: Sequence[str]) -> dict[str, Any]:
+    """The same of one target; p : (N,) what each place of the pool counts for."""
+    loo = gp.leave_one_out()
+    z = (scale.threshold - f.mean) / (f.inflation * f.sd)
+    inside = z if scale.below else -z
+
+    def share(of: NDArray[Any]) -> float:
+        return _rounded(np.average(of, weights=p))
+
+    return {
+        "emv": share(ndtr(-f.a)),
+        "kappa": _rounded(f.inflation),
+        "loo_rmse": _rounded(math.sqrt(float(np.mean(loo.residuals**2)))),
+        "loo_z2": _rounded(np.mean(loo.z**2)),
+        "at_bounds": gp.at_bounds(names),
+        "lengthscales": {n: _rounded(math.exp(t)) for n, t in zip(names, gp.theta[: len(names)], strict=True)},
+        "additive": _rounded(kernel.additive_share(gp.theta)),
+        "excluded_share": share(ndtr(inside)),
+        # inside the contour as it stands, then with all of it one standard deviation to either side
+        "excluded_volume": share(inside > 0),
+        "excluded_range": [share(inside > edge) for edge in (1.0, -1.0)],
+        "band_volume": share(f.a < 1.0),
     }
 
 
