@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from benchmarks.runs import Run, batches, learn, level_set, measured, misclassif
 from idds_core.history import History, Point, derive_seed
 from idds_core.states import PointState
 from idds_learners.design import fill
+from idds_learners.level_set import STRATEGIES
 
 __all__ = ["METHODS", "Method"]
 
@@ -191,8 +192,19 @@ def _noiseless(problem: Benchmark) -> bool:
     return not problem.sigma and problem.trend is None and problem.space.dimension <= 3
 
 
+def _noisy(problem: Benchmark) -> bool:
+    """Where it is in question which of our own strategies is best."""
+    return problem.sigma > 0
+
+
+def _by(strategy: str) -> Method:
+    """LevelSet with another strategy than its default."""
+    return Method(lambda p, seed: learn(p, replace(level_set(p), strategy=strategy), seed)[0], suits=_noisy)
+
+
 METHODS: dict[str, Method] = {
     "ours": Method(lambda problem, seed: learn(problem, level_set(problem), seed)[0]),
+    **{f"ours_{name}": _by(name) for name in STRATEGIES if name != "emv"},
     "sobol_gp": Method(lambda problem, seed: learn(problem, sobol(problem), seed)[0]),
     "skopt": Method(_skopt, "scikit-optimize", _small),
     "optuna": Method(_optuna, "optuna"),

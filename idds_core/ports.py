@@ -43,10 +43,10 @@ class Proposal:
         Why there are no points, or fewer than asked.
     chosen : tuple of mappings
         JSON: why each point, in their order, for people; empty, or as long as `points`. ``why`` is one of
-        "first design", "sequence", "refine", "explore", or the learner's own words; ``rank`` (from 1) its place among
-        those of the batch that were chosen for the same reason, ``of`` how many those are, ``score`` what it was
-        ranked by, and ``expected`` target -> ``{"mean", "sd", "p_excluded"}`` as the map had it there. Stored with the
-        point, no part of the history.
+        "first design", "sequence", "refine", "explore", a strategy, or the learner's own words; ``rank`` (from 1) its
+        place among those of the batch that were chosen for the same reason, ``of`` how many those are, ``score`` what
+        it was ranked by, and ``expected`` target -> ``{"mean", "sd", "p_excluded"}`` as the map had it there. Stored
+        with the point, no part of the history.
 
     """
 

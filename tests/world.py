@@ -25,6 +25,9 @@ from idds_core.store import LoopRecord, Store, open_store
 from idds_core.testing.fakes import ManualClock, ScriptedProvider, arguments, success
 from idds_learners import MaxPoints, Sobol
 
+#: stores of worlds, which the fixture of all tests closes
+OPENED: list[Store] = []
+
 
 def function(name: str, *arguments: str, attempts: int = 3, wait: float = 0.0) -> Step:
     """A step whose function is never imported: the provider is scripted."""
@@ -62,7 +65,13 @@ def _template() -> bytes:
 def empty_store(path: Path, clock: Callable[[], float]) -> Store:
     """A store of its own at `path`, without waiting for the disk."""
     path.write_bytes(_template())
-    return open_store(path, clock=clock, durability="normal")
+    return _opened(path, clock)
+
+
+def _opened(path: Path, clock: Callable[[], float]) -> Store:
+    store = open_store(path, clock=clock, durability="normal")
+    OPENED.append(store)
+    return store
 
 
 def honest(spec: JobSpec) -> JobReport:
@@ -118,7 +127,7 @@ class World:
     def restart(self) -> None:
         """The engine died; another one takes over."""
         self.store.close()
-        self.store = open_store(self.folder / "idds.db", clock=self.clock, durability="normal")
+        self.store = _opened(self.folder / "idds.db", self.clock)
         self._agents()
         self.carrier.recover()
 

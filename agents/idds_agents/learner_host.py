@@ -25,6 +25,7 @@ __all__ = ["LearnerHost"]
 _TRIES = 3  # of a process that ends by itself
 _TRIES_KILLED = 10  # of one that somebody kills: the site's fault, not the learner's
 _ANSWER_LIMIT = 100_000_000
+_MOMENT_MS = 100
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _ONE_THREAD = dict.fromkeys(_THREADS, "1")
@@ -126,7 +127,7 @@ class LearnerHost:
         unsent = memoryview(line)
         while True:
             self._check_limits(deadline)
-            readable, writable, _ = select.select([self._socket], [self._socket] if unsent else [], [], 0.1)
+            readable, writable = _ready(self._socket, wants_to_write=bool(unsent))
             try:
                 if writable:
                     unsent = unsent[self._socket.send(unsent) :]
@@ -220,3 +221,11 @@ def _resident(pid: int) -> int:
         return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * _PAGE
     except (OSError, ValueError, IndexError):
         return 0
+
+
+def _ready(connection: socket.socket, *, wants_to_write: bool) -> tuple[bool, bool]:
+    """Whether it can be read and written, after a moment; select() would fail in a process with a thousand files."""
+    poller = select.poll()
+    poller.register(connection, select.POLLIN | (select.POLLOUT if wants_to_write else 0))
+    found = dict(poller.poll(_MOMENT_MS)).get(connection.fileno(), 0)
+    return bool(found & ~select.POLLOUT), bool(found & select.POLLOUT)

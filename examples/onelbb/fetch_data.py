@@ -7,7 +7,7 @@ doi:10.17182/hepdata.90607.v3/r3), ``--archive FILE`` takes one that is there al
 ``DIR/background.csv`` is made from nominal counts, before any fit; `onelbb_likelihood.py` says how it differs from the
 published table. ``DIR/signal_and_cls.csv`` has the nominal signal yields, and CLs of the full likelihood only with
 ``--cls FILE``: JSON of fits made elsewhere, ``{"C1N2_Wh_hbb_1000_0": {"CLs_obs": 0.59, "CLs_exp": [five]}, ...}``. The
-scan does not need them; `benchmarks/onelbb.py` compares with them.
+scan does not need them.
 
 Nothing of the archive is extracted to disk. What is wrong is told, one line each. Exit codes: 0 fine, 3 the download or
 the disk failed, 4 bad input.

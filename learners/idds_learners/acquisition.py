@@ -6,12 +6,14 @@ Phi(-a), and after measuring *any* set of points that takes the variance tau^2 =
     E[min(p, 1 - p)] = 2 T(a, sqrt(1 - rho^2) / rho),        T: the function of Owen, Ann. Math. Stat. 27 (1956) 1075.
 
 No measured value is needed for that, so a batch is built greedily by conditioning on variances alone, points that are
-still pending first. Sources: Bryan et al., NIPS 2005 (the threshold problem); Bect et al., Stat. Comput. 22 (2012) 773
-and Chevalier et al., Technometrics 56 (2014) 455 (integrated uncertainty, batches).
+still pending first. Sources: Bryan et al., NIPS 2005 (the threshold problem, straddle); Bect et al., Stat. Comput. 22
+(2012) 773 and Chevalier et al., Technometrics 56 (2014) 455 (integrated uncertainty, batches); Picheny et al., J. Mech.
+Des. 132 (2010) 071008 (targeted mean squared error); Bridson, SIGGRAPH 2007 (Poisson discs).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,7 +24,7 @@ from scipy.special import ndtr, owens_t
 
 from idds_learners.surrogate import GP
 
-__all__ = ["Field", "expected_misclassified", "gain_table", "maximin", "pick"]
+__all__ = ["Field", "distances", "expected_misclassified", "gain_table", "maximin", "pick"]
 
 Array = NDArray[np.float64]
 
@@ -30,6 +32,9 @@ INTEGRATION_POINTS = 512
 CANDIDATES = 256
 _TABLE = 256
 _A_MAX = 6.0
+#: standard deviations of the straddle, and of the band that discs are thrown into
+_STRADDLE = 1.96
+_SHRINK = 0.9
 
 
 def expected_misclassified(a: Array, rho: Array) -> Array:
@@ -71,6 +76,17 @@ class _Gain:
         return np.asarray(self._rows[low] + x * self._step[low])
 
 
+class _Targeted:
+    """The same for the mean squared error, weighted by the density of the level: phi(a) tau^2 / s, in units of y."""
+
+    def __init__(self, field: Field, at: NDArray[np.intp]) -> None:
+        a = field.a[at]
+        self._scale = np.exp(-0.5 * a**2) / math.sqrt(2.0 * math.pi) * field.sd[at] / field.gp.spread
+
+    def __call__(self, share: Array) -> Array:
+        return np.asarray(np.minimum(share, 1.0) * self._scale)
+
+
 @dataclass(frozen=True)
 class Field:
     """One target's posterior over the pool.
@@ -95,7 +111,13 @@ class _Greedy:
     """The posterior covariance of candidates and integration points, as picks are conditioned on."""
 
     def __init__(
-        self, field: Field, unit: Array, candidates: NDArray[np.intp], known: Array, at: NDArray[np.intp]
+        self,
+        field: Field,
+        unit: Array,
+        candidates: NDArray[np.intp],
+        known: Array,
+        at: NDArray[np.intp],
+        strategy: str = "emv",
     ) -> None:
         gp = field.gp
         C, VC = unit[candidates], field.V[:, candidates]
@@ -108,7 +130,9 @@ class _Greedy:
         self._noise = gp.noise_variance
         self._prior = field.sd[at] ** 2
         self._taken = np.zeros(len(at))
-        self._gain = _Gain(field.a[at])
+        self._gain = _Targeted(field, at) if strategy == "timse" else _Gain(field.a[at])
+        self._off = np.abs(field.mean[candidates] - field.threshold) / gp.spread
+        self._width = _STRADDLE * field.inflation / gp.spread
         self._known = len(known)
         for i in range(len(known)):
             self._condition(i)
@@ -134,6 +158,11 @@ class _Greedy:
         share /= self._prior
         return np.asarray(self._gain(share) @ weights)
 
+    def straddles(self) -> Array:
+        """(candidates,) 1.96 s - |m - c| in units of the spread of y, with all that went before taken as measured."""
+        variance = np.maximum(np.diag(self._CC)[self._known :], 0.0)
+        return np.asarray(self._width * np.sqrt(variance) - self._off)
+
     def gained(self, weights: Array) -> float:
         """What all that was conditioned on so far takes away together."""
         return float(self._gain(self._taken / self._prior) @ weights)
@@ -158,8 +187,10 @@ def pick(
     n: int,
     rng: np.random.Generator,
     scores: list[float] | None = None,
+    strategy: str = "emv",
+    feasible: Array | None = None,
 ) -> list[int]:
-    """The n pool points that together take most of the expected misclassified volume away, summed over targets.
+    """The n pool points that together tell most of where the contours are.
 
     Parameters
     ----------
@@ -169,7 +200,11 @@ def pick(
     known : (k, d) points to be conditioned on first: pending ones, and those that cannot be measured
     n : how many
     rng : draws the integration points and the candidates
-    scores : is filled with what each pick takes away when it is made, as a share of the pool
+    scores : is filled with each pick's own score when it is made. emv: the expected misclassified share of the pool
+        that it takes away; timse: the targeted mean squared error that it does, and straddle: its straddle, both in
+        units of the spread of the data and summed over targets; poisson_disc: the radius that it keeps.
+    strategy : {"emv", "straddle", "poisson_disc", "timse"}
+    feasible : (N,) probability that a pool point can be measured; None: all can
 
     Returns
     -------
@@ -177,25 +212,83 @@ def pick(
         Indices into the pool, best first; fewer than n when the pool is exhausted. Ties: the lowest index.
 
     """
-    risk = np.sum([ndtr(-f.a) for f in fields], axis=0)
+    scores = [] if scores is None else scores
+    p = np.ones(len(unit)) if feasible is None else feasible
+    free = free & (p > 0)
+    if strategy == "poisson_disc":
+        return _discs(fields, unit, free, known, n, rng, scores, p)
+    risk = np.sum([ndtr(-f.a) for f in fields], axis=0) * p
     at, weights = _draw(rng, risk, min(INTEGRATION_POINTS, max(64, len(unit))))
     candidates = _candidates(rng, np.where(free, risk, 0.0), free)
     if not len(candidates):
         return []
-    greedy = [_Greedy(f, unit, candidates, known, at) for f in fields]
-    open_ = np.ones(len(candidates), bool)
+    if strategy == "straddle":  # it looks at the candidates alone
+        at, weights = at[:0], weights[:0]
+    greedy = [_Greedy(f, unit, candidates, known, at, strategy) for f in fields]
+    picked = _one_by_one(greedy, weights * p[at] / p.mean(), p[candidates], n, scores, strategy == "straddle")
+    return [int(candidates[i]) for i in picked]
+
+
+def _one_by_one(
+    greedy: Sequence[_Greedy], weights: Array, p: Array, n: int, scores: list[float], straddle: bool
+) -> list[int]:
+    """Up to n candidates, each the best with those before it taken as measured; p : (candidates,) can be measured."""
+    open_ = np.ones(len(p), bool)
     chosen: list[int] = []
-    before = sum(g.gained(weights) for g in greedy) if scores is not None else 0.0
+    before = sum(g.gained(weights) for g in greedy)
     while len(chosen) < n and open_.any():
-        score = np.sum([g.scores(weights) for g in greedy], axis=0)
-        best = int(np.argmax(np.where(open_, score, -np.inf)))
+        if straddle:
+            score = np.sum([g.straddles() for g in greedy], axis=0)
+            worth = score + np.log(p)  # a straddle may be negative: a product would turn it round
+        else:
+            score = np.sum([g.scores(weights) for g in greedy], axis=0) - before
+            worth = score * p
+        best = int(np.argmax(np.where(open_, worth, -np.inf)))
         open_[best] = False
-        chosen.append(int(candidates[best]))
-        if scores is not None:
-            scores.append(float(score[best]) - before)
-            before = float(score[best])
+        chosen.append(best)
+        scores.append(float(score[best]))
+        before += float(score[best])
         for g in greedy:
             g.condition(best)
+    return chosen
+
+
+def _discs(
+    fields: Sequence[Field],
+    unit: Array,
+    free: NDArray[np.bool_],
+    known: Array,
+    n: int,
+    rng: np.random.Generator,
+    scores: list[float],
+    p: Array,
+) -> list[int]:
+    """N points of the band, in random order, as far apart as can be: the radius shrinks until there are enough.
+
+    The band is where any target is within 1.96 standard deviations of its level, or the n free points nearest to it
+    where that is fewer. What was measured and what is pending keeps its distance too. A distance counts as much as the
+    point probably can exist.
+    """
+    index = np.flatnonzero(free)
+    n = min(n, len(index))
+    if not n:
+        return []
+    a = np.min([f.a for f in fields], axis=0)[index]
+    edge = max(_STRADDLE, float(np.partition(a, n - 1)[n - 1]))
+    band = rng.permutation(index[a <= edge])
+    nearest = distances(unit[band], np.vstack([fields[0].gp.X, known]))
+    radius = math.sqrt(unit.shape[1])
+    chosen: list[int] = []
+    while len(chosen) < n:
+        apart = np.flatnonzero(p[band] * nearest >= radius)
+        if len(apart):
+            first = apart[0]
+            chosen.append(int(band[first]))
+            scores.append(radius)
+            nearest = np.minimum(nearest, np.sqrt(((unit[band] - unit[band[first]]) ** 2).sum(1)))
+            nearest[first] = -1.0
+        else:
+            radius = radius * _SHRINK if radius > 1e-6 else 0.0
     return chosen
 
 
@@ -210,18 +303,27 @@ def _candidates(rng: np.random.Generator, risk: Array, free: NDArray[np.bool_]) 
     return np.sort(index[np.argpartition(-keys, CANDIDATES)[:CANDIDATES]])
 
 
-def maximin(unit: Array, free: NDArray[np.bool_], known: Array, n: int, scores: list[float] | None = None) -> list[int]:
+def maximin(
+    unit: Array,
+    free: NDArray[np.bool_],
+    known: Array,
+    n: int,
+    scores: list[float] | None = None,
+    feasible: Array | None = None,
+) -> list[int]:
     """The n pool points farthest from everything: argmax min(min_i |x - x_i|, 2 d_face + 0.05), ties lowest index.
 
     unit : (N, d) pool; free : (N,) may be proposed; known : (k, d) all points so far. d_face is the distance to the
     nearest face of the cube: without it all such points lie in corners. scores : is filled with each one's distance.
+    feasible : (N,) probability that there is something, which the distance is multiplied by; None: 1.
     """
+    p = np.ones(len(unit)) if feasible is None else feasible
     face = 2.0 * np.min(np.minimum(unit, 1.0 - unit), axis=1) + 0.05
     nearest = distances(unit, known)
     open_ = free.copy()
     chosen: list[int] = []
     while len(chosen) < n and open_.any():
-        best = int(np.argmax(np.where(open_, np.minimum(nearest, face), -np.inf)))
+        best = int(np.argmax(np.where(open_, p * np.minimum(nearest, face), -np.inf)))
         open_[best] = False
         chosen.append(best)
         if scores is not None:

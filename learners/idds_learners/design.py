@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from idds_core.history import derive_seed
 from idds_core.space import Space
+from idds_learners.feasibility import probability
+from idds_learners.surrogate import GP
 
 __all__ = ["POOL", "Cloud", "key_of", "pool", "sequence"]
 
@@ -100,12 +102,19 @@ def pool(space: Space, seed: int, size: int = POOL) -> Cloud:
     return _pool(_spelled(space), space.constraints, seed, size)
 
 
-def fill(space: Space, seed: int, taken: set[Key], n: int) -> list[dict[str, Any]]:
-    """The next n points of the loop's Sobol sequence that are not in `taken`; fewer when the space has no more."""
+def fill(space: Space, seed: int, taken: set[Key], n: int, feasible: GP | None = None) -> list[dict[str, Any]]:
+    """The next n points of the loop's Sobol sequence that are not in `taken`; fewer when the space has no more.
+
+    feasible : a process of where points can exist: those that surely cannot are passed over.
+    """
     tried = 64
-    while True:
+    while n > 0:
         cloud = sequence(space, seed, "sobol", tried)
-        new = [p for p, k in zip(cloud.points, cloud.keys, strict=True) if k not in taken]
+        fine = np.array([k not in taken for k in cloud.keys], dtype=bool)
+        if feasible is not None:
+            fine[fine] = probability(feasible, cloud.unit[fine]) > 0
+        new = [cloud.points[i] for i in np.flatnonzero(fine)]
         if len(new) >= n or tried >= _TRIED:
             return new[:n]
         tried *= 2
+    return []

@@ -20,6 +20,7 @@ from scipy.optimize import minimize
 from scipy.special import erfcx, log_ndtr
 
 from idds_learners.encoding import Encoding
+from idds_learners.feasibility import log_probability
 from idds_learners.kernel import gradient, matern52
 from idds_learners.surrogate import GP, Fitted, standard
 
@@ -79,8 +80,7 @@ class Belief:
         mean, sd = self.gp.predict(X)
         value = np.log(sd) + log_expected((self.best - mean) / sd)[0]
         if self.feasible is not None:
-            m, s = self.feasible.predict(X)
-            value += log_ndtr(m / np.sqrt(s**2 + 0.05))
+            value += log_probability(self.feasible, X)
         return np.asarray(value)
 
     @cached_property

@@ -16,6 +16,7 @@ from idds_core.states import PointState
 from idds_learners.reasons import DESIGN, EXPLORE, REFINE, reasons_of
 
 if TYPE_CHECKING:
+    from idds_learners.acquisition import Field
     from idds_learners.design import Cloud
     from idds_learners.mapping import Maps
     from idds_learners.transform import Scale
@@ -25,6 +26,7 @@ __all__ = ["LevelSet", "Mapped"]
 _REFERENCE = re.compile(r"[\w.]+:[A-Za-z_]\w*")
 _TRANSFORMS = ("probit", "log", "logit", "none")
 _SIDES = ("below", "above")
+STRATEGIES = ("emv", "straddle", "poisson_disc", "timse")
 #: exploring begins when the expected misclassified share is below this part of the largest unexplored hole
 HOLE = 0.05
 GOLDEN = 0.6180339887498949
@@ -154,6 +156,14 @@ class LevelSet(Mapped):
         target is not squashed.
     maximin : share of each batch that explores, once the expected misclassified share is below a twentieth of the
         largest ball that nobody has looked into; before that every point goes to the contour
+    strategy : {"emv", "straddle", "poisson_disc", "timse"}
+        How points that go to the contour are chosen, each with those before it taken as measured. emv: most expected
+        misclassified volume taken away. straddle: largest 1.96 s - |m - c|, uncertain and near the level. poisson_disc:
+        evenly over the band of 1.96 s about the contour, as far from each other and from all others as can be; best
+        where values are noisy. timse: most mean squared error taken away, weighted by the density of the level.
+
+    Points that end infeasible teach where none can exist: what a place counts for is multiplied by the probability that
+    it can, and a place that surely cannot is neither proposed nor part of any share, as if a constraint forbade it.
 
     Examples
     --------
@@ -165,6 +175,7 @@ class LevelSet(Mapped):
     """
 
     maximin: float = 0.5
+    strategy: str = "emv"
 
     def problems(self) -> list[str]:
         """Everything that is wrong with the learner's fields."""
@@ -173,6 +184,8 @@ class LevelSet(Mapped):
             found.append("it has no targets")
         if not 0 <= self.maximin <= 1:
             found.append(f"maximin={self.maximin} is no share")
+        if self.strategy not in STRATEGIES:
+            found.append(f"strategy {self.strategy!r} is none of {', '.join(STRATEGIES)}")
         return found
 
     def ask(self, history: History, n: int) -> Proposal:
@@ -185,10 +198,10 @@ class LevelSet(Mapped):
         wanted = min(max(design, 0), n)
         if maps is None and wanted == 0:  # the first design is out, and nothing has come back to learn from
             wanted = n
-        points = fill(history.space, history.seed, taken(history), wanted)
+        points = fill(history.space, history.seed, taken(history), wanted, maps.feasible if maps else None)
         kinds: list[tuple[str, float | None]] = [(DESIGN, None)] * len(points)
         if maps is not None and cloud is not None and len(points) < n:
-            more, why = self._greedy(history, cloud, list(fields.values()), points, n - len(points), diagnostics)
+            more, why = self._greedy(history, maps, cloud, fields, points, n - len(points), diagnostics)
             points, kinds = points + more, kinds + why
         reason = "" if points or n <= 0 else "every point of the space has been proposed"
         return Proposal(tuple(points), diagnostics, state, reason, reasons_of(maps, points, kinds))
@@ -196,35 +209,41 @@ class LevelSet(Mapped):
     def _greedy(
         self,
         history: History,
+        maps: Maps,
         cloud: Cloud,
-        fields: list[Any],
+        fields: Mapping[str, Field],
         new: Sequence[Mapping[str, Any]],
         n: int,
         diagnostics: Mapping[str, Any],
     ) -> tuple[list[dict[str, Any]], list[tuple[str, float | None]]]:
-        """N pool points: most by expected misclassified volume, some by distance; and why each."""
+        """N pool points: most by the strategy, some by distance; and why each."""
         import numpy as np
 
         from idds_learners.acquisition import maximin, pick
         from idds_learners.design import key_of
+        from idds_learners.feasibility import probability
 
         names = history.space.names
         keys = taken(history) | {key_of(p, names) for p in new}
         free = np.array([k not in keys for k in cloud.keys], dtype=bool)
+        feasible = probability(maps.feasible, cloud.unit)
+        if not feasible[free].any():  # what is left surely cannot exist: it is tried all the same
+            feasible = np.ones(len(free))
+        free &= feasible > 0
         ahead = history.space.to_unit(list(new))
         # what was looked at without a value: near it there is less to learn
         silent = (PointState.OPEN, PointState.INFEASIBLE, PointState.PRUNED)
         blind = [p for p in history.points if p.state in silent]
         explore = self._exploring(len(history.points) + len(new), n, diagnostics)
-        gains: list[float] = []
+        scores: list[float] = []
         gaps: list[float] = []
-        chosen = pick(fields, cloud.unit, free, np.vstack([history.unit(blind), ahead]), n - explore,
-                      history.rng("acquisition"), gains)  # fmt: skip
+        chosen = pick(list(fields.values()), cloud.unit, free, np.vstack([history.unit(blind), ahead]), n - explore,
+                      history.rng("acquisition"), scores, self.strategy, feasible)  # fmt: skip
         free[chosen] = False
-        far = maximin(
-            cloud.unit, free, np.vstack([history.unit(history.points), ahead, cloud.unit[chosen]]), explore, gaps
-        )
-        kinds: list[tuple[str, float | None]] = [*((REFINE, gain) for gain in gains), *((EXPLORE, gap) for gap in gaps)]
+        known = np.vstack([history.unit(history.points), ahead, cloud.unit[chosen]])
+        far = maximin(cloud.unit, free, known, explore, gaps, feasible)
+        why = REFINE if self.strategy == "emv" else self.strategy
+        kinds: list[tuple[str, float | None]] = [*((why, score) for score in scores), *((EXPLORE, gap) for gap in gaps)]
         return [dict(cloud.points[i]) for i in [*chosen, *far]], kinds
 
     def _exploring(self, before: int, n: int, diagnostics: Mapping[str, Any]) -> int:

@@ -17,7 +17,7 @@ from idds_core.ports import Prediction
 from idds_core.space import Space
 from idds_core.states import PointState
 from idds_core.stopwatch import part
-from idds_learners import kernel
+from idds_learners import feasibility, kernel
 from idds_learners import surrogate as gp_model
 from idds_learners.acquisition import Field, distances
 from idds_learners.design import Cloud
@@ -86,6 +86,7 @@ class Maps:
     scales, gps, kappa : by target; kappa inflates every standard deviation that leaves this class.
     fitted : number of points that the hyper-parameters were fitted to, by target.
     residuals : of what came in last, by target; trends : ``module:function`` of the targets that have one.
+    feasible : a process of where points can exist; None while none ended infeasible.
 
     """
 
@@ -97,6 +98,7 @@ class Maps:
     fitted: Mapping[str, int]
     residuals: Mapping[str, list[float]] = field(default_factory=dict)
     trends: Mapping[str, str] = field(default_factory=dict)
+    feasible: GP | None = None
 
     @property
     def levels(self) -> dict[str, float]:
@@ -179,7 +181,18 @@ def learn(history: History, scales: Mapping[str, Scale], named: Mapping[str, str
     residuals = _ahead(history, scales, trends)
     past = _past_residuals(history)
     kappa = {t: kappa_of([*past.get(t, []), *residuals.get(t, [])]) for t in scales}
-    return Maps(tuple(scales), history.space, scales, gps, kappa, fitted, residuals, named)
+    return Maps(tuple(scales), history.space, scales, gps, kappa, fitted, residuals, named, _feasible(history))
+
+
+def _feasible(history: History) -> GP | None:
+    """A process of where points can exist, its rows in the order in which they came in; None while all could be."""
+    bad, good = history.infeasible, history.measured
+    if not bad:
+        return None
+    order = [(p.ingest_no or 0, p.number, p, value) for points, value in ((good, 1.0), (bad, -1.0))
+             for p in sorted(points, key=lambda p: p.number)[-feasibility.MOST :]]  # fmt: skip
+    order.sort(key=lambda row: row[:2])
+    return feasibility.process(history.unit([row[2] for row in order]), np.array([row[3] for row in order]))
 
 
 def _recorded(iterations: Sequence[IterationRecord]) -> Mapping[str, Any]:
@@ -269,33 +282,15 @@ def diagnose(history: History, maps: Maps, cloud: Cloud, fields: Mapping[str, Fi
 
     ``emv`` is the largest over the targets of the expected misclassified share of the allowed space, sd inflated by
     kappa; ``loo_rmse`` is in units of the spread of the (transformed) data; ``unexplored_volume`` is the share of the
-    allowed space inside the largest ball, of ``unexplored_radius`` in the unit cube, that nobody has looked into.
+    allowed space inside the largest ball, of ``unexplored_radius`` in the unit cube, that nobody has looked into. Each
+    place counts as much as it probably can exist, and not at all where it surely cannot.
     """
-    by_target: dict[str, dict[str, Any]] = {}
-    for target, f in fields.items():
-        gp, scale = maps.gps[target], maps.scales[target]
-        loo = gp.leave_one_out()
-        z = (scale.threshold - f.mean) / (f.inflation * f.sd)
-        by_target[target] = {
-            "emv": _rounded(np.mean(ndtr(-f.a))),
-            "kappa": _rounded(f.inflation),
-            "loo_rmse": _rounded(math.sqrt(float(np.mean(loo.residuals**2)))),
-            "loo_z2": _rounded(np.mean(loo.z**2)),
-            "at_bounds": gp.at_bounds(history.space.names),
-            "lengthscales": {
-                name: _rounded(math.exp(t))
-                for name, t in zip(history.space.names, gp.theta[: history.space.dimension], strict=True)
-            },
-            "additive": _rounded(kernel.additive_share(gp.theta)),
-            "excluded_share": _rounded(np.mean(ndtr(z if scale.below else -z))),
-            # inside the contour as it stands, then with all of it one standard deviation to either side
-            "excluded_volume": _rounded(np.mean((z if scale.below else -z) > 0)),
-            "excluded_range": [_rounded(np.mean((z if scale.below else -z) > edge)) for edge in (1.0, -1.0)],
-            "band_volume": _rounded(np.mean(f.a < 1.0)),
-        }
+    p = feasibility.probability(maps.feasible, cloud.unit)
+    names = history.space.names
+    by_target = {t: _told(maps.gps[t], maps.scales[t], f, p, names) for t, f in fields.items()}
     ends = (PointState.MEASURED, PointState.INFEASIBLE, PointState.PRUNED)
     looked = [p for p in history.points if p.state in ends]
-    radius, volume = coverage(cloud.unit, history.unit(looked))
+    radius, volume = coverage(cloud.unit[p > 0], history.unit(looked))
     return {
         "n_measured": len(history.measured),
         "emv": max(d["emv"] for d in by_target.values()),
@@ -307,7 +302,33 @@ def diagnose(history: History, maps: Maps, cloud: Cloud, fields: Mapping[str, Fi
         "unexplored_radius": radius,
         "unexplored_volume": volume,
         "allowed_share": _rounded(cloud.share),
+        "feasible_share": _rounded(np.mean(p)),
         "targets": by_target,
+    }
+
+
+def _told(gp: GP, scale: Scale, f: Field, p: Array, names: Sequence[str]) -> dict[str, Any]:
+    """The same of one target; p : (N,) what each place of the pool counts for."""
+    loo = gp.leave_one_out()
+    z = (scale.threshold - f.mean) / (f.inflation * f.sd)
+    inside = z if scale.below else -z
+
+    def share(of: NDArray[Any]) -> float:
+        return _rounded(np.average(of, weights=p))
+
+    return {
+        "emv": share(ndtr(-f.a)),
+        "kappa": _rounded(f.inflation),
+        "loo_rmse": _rounded(math.sqrt(float(np.mean(loo.residuals**2)))),
+        "loo_z2": _rounded(np.mean(loo.z**2)),
+        "at_bounds": gp.at_bounds(names),
+        "lengthscales": {n: _rounded(math.exp(t)) for n, t in zip(names, gp.theta[: len(names)], strict=True)},
+        "additive": _rounded(kernel.additive_share(gp.theta)),
+        "excluded_share": share(ndtr(inside)),
+        # inside the contour as it stands, then with all of it one standard deviation to either side
+        "excluded_volume": share(inside > 0),
+        "excluded_range": [share(inside > edge) for edge in (1.0, -1.0)],
+        "band_volume": share(f.a < 1.0),
     }
 
 

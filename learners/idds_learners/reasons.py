@@ -26,7 +26,8 @@ def reasons_of(
     maps : the map that the points were chosen by; None before there was one
     points : in the order of the proposal
     kinds : for each point why, and its score: of "refine" the expected misclassified share of the allowed space that
-        it takes away, summed over the targets; of "explore" its distance from all others in the unit cube.
+        it takes away, summed over the targets; of "straddle", "timse" and "poisson_disc" as :func:`acquisition.pick`
+        tells it; of "explore" its distance from all others in the unit cube.
 
     """
     of, rank = Counter(why for why, _ in kinds), Counter[str]()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from idds_core.history import History, Point
 from idds_core.states import PointState
-from idds_learners import kernel
+from idds_learners import feasibility, kernel
 from idds_learners.encoding import Encoding
 from idds_learners.improvement import Belief, search
 from idds_learners.objectives import Objectives, taken
@@ -233,15 +233,13 @@ def _kept(points: Sequence[Point], y: Array, sigma: Array) -> tuple[list[Point],
 
 
 def _feasibility(history: History, encoding: Encoding) -> GP | None:
-    """A process of what can exist, its hyper-parameters fixed: a handful of points must not be overread."""
-    bad = sorted(history.infeasible, key=lambda p: p.number)[-MOST // 2 :]
+    """A process of what can exist; None while nothing ended infeasible."""
+    bad = sorted(history.infeasible, key=lambda p: p.number)[-feasibility.MOST :]
     if not bad:
         return None
-    good = sorted(history.measured, key=lambda p: p.number)[-MOST // 2 :]
+    good = sorted(history.measured, key=lambda p: p.number)[-feasibility.MOST :]
     X = encoding.features(encoding.snap(history.unit([*good, *bad]))[0])
-    label = np.append(np.ones(len(good)), -np.ones(len(bad)))
-    theta = np.array([np.log(0.25 * np.sqrt(X.shape[1]))] * X.shape[1] + [-7.0, 0.0, np.log(1e-3)])
-    return GP(X, label, np.zeros(len(label)), Fitted(theta, *standard(label)))
+    return feasibility.process(X, np.append(np.ones(len(good)), -np.ones(len(bad))))
 
 
 def _weighted(y: Array, sigma: Array, rng: np.random.Generator) -> tuple[Array, Array]:

@@ -323,7 +323,7 @@ def test_a_variable_that_is_nearly_a_setting_is_told(cli: Cli, copied: Path, mon
 
 def test_the_document_of_why_has_a_stable_shape(cli: Cli, gated: tuple[Path, Process]) -> None:
     shown: Any = cli("why", "--workdir", gated[0], "--json").json
-    assert list(shown) == ["path", "state", "wish", "engine", "because", "reasons", "routing", "jobs"]
+    assert list(shown) == ["path", "state", "wish", "engine", "chosen", "because", "reasons", "routing", "jobs"]
     assert {tuple(reason) for reason in shown["reasons"]} == {("reason", "what", "fix")}
     assert set(shown["engine"]) >= {"pid", "host", "since", "providers"}
     assert {tuple(f) for f in doctor(cli, gated[0])} == {("check", "level", "found", "fix")}

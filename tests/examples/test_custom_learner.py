@@ -28,6 +28,8 @@ def climb(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 class TestClimb(LearnerLaws):
+    folder = str(HERE)
+
     @pytest.fixture
     def learner(self, climb: Any) -> Any:
         return climb.Climb(("f",))

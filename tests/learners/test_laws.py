@@ -27,6 +27,30 @@ class TestLevelSetInProbit(LearnerLaws):
         return LevelSet("f", level={"f": 0.5}, transform={"f": "log"}, first=4, maximin=0.0)
 
 
+class TestLevelSetByStraddle(LearnerLaws):
+    examples = 5
+
+    @pytest.fixture
+    def learner(self) -> Any:
+        return LevelSet("f", level=0.5, transform="none", strategy="straddle")
+
+
+class TestLevelSetByPoissonDiscs(LearnerLaws):
+    examples = 5
+
+    @pytest.fixture
+    def learner(self) -> Any:
+        return LevelSet("f", level=0.5, transform="none", strategy="poisson_disc")
+
+
+class TestLevelSetByTargetedError(LearnerLaws):
+    examples = 5
+
+    @pytest.fixture
+    def learner(self) -> Any:
+        return LevelSet("f", level=0.5, transform="none", strategy="timse")
+
+
 class TestSobol(LearnerLaws):
     @pytest.fixture
     def learner(self) -> Any:

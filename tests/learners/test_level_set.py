@@ -57,6 +57,7 @@ def test_targets_are_given_as_one_name_or_several(targets: Any) -> None:
         (LevelSet("f", near=0.0), "near=0.0 is no share above 0"),
         (LevelSet("f", trend="xsec"), "trend 'xsec' of f is no module:function"),
         (LevelSet("f", maximin=1.5), "maximin=1.5 is no share"),
+        (LevelSet("f", strategy="greedy"), "strategy 'greedy' is none of emv, straddle, poisson_disc, timse"),
     ],
 )
 def test_what_is_wrong_with_it_is_said(learner: Any, text: str) -> None:

@@ -174,7 +174,7 @@ def plot(
         typer.Option(
             "--kind",
             metavar="KIND",
-            help="contour, slices, profile, pairs, parallel, importance, convergence. Default: contour, or slices.",
+            help="contour, slices, profile, pairs, parallel, importance, convergence, search; what fits if left out.",
         ),
     ] = None,
     cuts: Annotated[

@@ -19,6 +19,9 @@ _WORDS = {
     "random": "it was drawn at random",
     "sequence": "it is the next of a sequence that fills the space evenly",
     "refine": "it was chosen to refine the contour",
+    "straddle": "it was chosen to straddle the contour, where the map is near its level and unsure",
+    "poisson_disc": "it was chosen in the band around the contour, as far as possible from all other points",
+    "timse": "it was chosen to sharpen the map at the contour",
     "explore": "it was chosen to explore, as far as possible from all other points",
 }
 _UNKNOWN = "its learner does not say why it chose it"
@@ -68,7 +71,7 @@ def choice_text(told: Mapping[str, Any]) -> str:
 def _scored(why: object, score: float) -> str:
     if why == "refine":
         return f"takes {100 * score:.2g} % of the space out of doubt"
-    if why == "explore":
+    if why in ("explore", "poisson_disc"):
         return f"{score:.2g} away in the unit cube"
     return f"score {score:.4g}"
 
