@@ -152,12 +152,12 @@ PROBLEMS = {
     p.name: p
     for p in (
         Benchmark("monoH2", Space(m_z=_M_Z, m_s=_M_S, constraints=["m_z > 405"]), _mono, 10, 4, 80),
-        Benchmark("monoH2e", _EASY, _mono, 10, 1, 30),
+        Benchmark("monoH2e", _EASY, _mono, 6, 1, 30),
         Benchmark("monoH3", _MONO3, _mono, 16, 8, 240),
         Benchmark("monoH3proxy", _MONO3, _mono, 16, 8, 160, trend=f"{__name__}:mono_proxy"),
         Benchmark("monoH4", _MONO4, _mono, 32, 16, 224),
         Benchmark("monoH4proxy", _MONO4, _mono, 32, 16, 160, trend=f"{__name__}:mono_proxy"),
-        Benchmark("fast2D", _cube(2), _fast2d, 10, 1, 50, transform="none"),
+        Benchmark("fast2D", _cube(2), _fast2d, 6, 1, 50, transform="none"),
         Benchmark("islands2", _cube(2), _islands2, 24, 4, 60),
         Benchmark("noisy2", _EASY, _mono, 12, 8, 84, sigma=0.2, transform="none"),
         Benchmark("quad6", _cube(6), _quad6, 32, 32, 224),

@@ -44,6 +44,8 @@ from idds_learners import BoundaryConverged, LevelSet, MaxPoints
 SLOTS = 8
 TOLERANCES = (0.02, 0.01)
 STAYS = 8
+#: points come by eights: a first design of ten, as LevelSet has by itself for a batch
+FIRST = 10
 NAMES, QUICK = ("fast2D", "monoH2", "monoH3"), ("monoH2e",)
 
 
@@ -111,8 +113,8 @@ def definition(problem: Benchmark, mode: Mode, until: Any) -> Any:
     level = 1.0 if problem.transform == "log" else 0.0
     body = (Step(name="measure", function="nowhere:measure", arguments=problem.space.names),)
     loop = Loop(problem.name.lower(), problem.space, body,
-                LevelSet(("f",), level=level, transform=problem.transform, first=problem.first), until,
-                batch=SLOTS, first=problem.first, mode=mode.mode, top_up=mode.top_up)  # type: ignore[arg-type]  # fmt: skip
+                LevelSet(("f",), level=level, transform=problem.transform, first=max(problem.first, FIRST)), until,
+                batch=SLOTS, first=max(problem.first, FIRST), mode=mode.mode, top_up=mode.top_up)  # type: ignore[arg-type]  # fmt: skip
     return validate(loop)
 
 

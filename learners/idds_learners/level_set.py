@@ -105,9 +105,14 @@ class Mapped:
         named = {t: self._of(self.trend, t) for t in self.targets}
         return learn(history, self.scales(), {t: n for t, n in named.items() if n}) if self.targets else None
 
-    def first_design(self, dimension: int) -> int:
-        """How many points the first design has: `first`, or by dimension 5, 10, 16, then 32."""
-        return self.first if self.first is not None else {1: 5, 2: 10, 3: 16}.get(dimension, 32)
+    def first_design(self, dimension: int, n: int) -> int:
+        """How many points the first design has when n are asked for: `first`, or by dimension 5, 6 to 10, 16, then 32.
+
+        In two dimensions six points are enough to choose the next one by; a whole batch is chosen better with ten.
+        """
+        if self.first is not None:
+            return self.first
+        return {1: 5, 2: min(max(n, 6), 10), 3: 16}.get(dimension, 32)
 
     def _look(self, history: History) -> tuple[Maps | None, Cloud | None, dict[str, Any], dict[str, Any]]:
         """The map, the pool it was looked at on, the posteriors there, and the diagnostics."""
@@ -145,7 +150,8 @@ class LevelSet(Mapped):
         The quantity that is learnt: probit for CLs and other probabilities, log for signal-strength limits.
     excluded : {"below", "above"}
         On which side of the level a point is excluded.
-    first : number of points of the first design; None: 10 in two dimensions, 16 in three, 32 in more
+    first : number of points of the first design; None: 10 in two dimensions (6 where points come one by one),
+        16 in three, 32 in more. Ask for 24 or more where there may be islands.
     squash : width beyond which distance from the level is flattened, in units of the transformed target; None: never.
         A target with transform none is not squashed: its unit is the user's.
     near : share of the values, nearest to the level, that the surrogate takes at their word; of the others it need
@@ -194,7 +200,7 @@ class LevelSet(Mapped):
 
         maps, cloud, fields, diagnostics = self._look(history)
         state = maps.state if maps else {}
-        design = self.first_design(history.space.dimension) - len(history.measured) - len(history.pending)
+        design = self.first_design(history.space.dimension, n) - len(history.measured) - len(history.pending)
         wanted = min(max(design, 0), n)
         if maps is None and wanted == 0:  # the first design is out, and nothing has come back to learn from
             wanted = n

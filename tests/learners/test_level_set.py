@@ -81,15 +81,22 @@ def test_the_first_design_grows_with_the_dimension(d: int, n: int) -> None:
     assert len(LevelSet("f").ask(History(space), 100).points) == n
 
 
+def test_points_that_come_one_by_one_have_a_smaller_first_design_in_two_dimensions() -> None:
+    history = circle(batches=(6,))[-1]
+    learner = LevelSet(["f"], level=CIRCLE.level, transform="none")
+    assert learner.ask(history, 1).points != Sobol().ask(history, 1).points
+    assert learner.ask(history, 8).points[:2] == Sobol().ask(history, 2).points
+
+
 def test_a_small_first_batch_is_filled_up_by_sobol_before_the_map_is_asked() -> None:
     history = circle(batches=(8,))[-1]
-    learner = LevelSet(["f"], level=CIRCLE.level, transform="none")
+    learner = LevelSet(["f"], level=CIRCLE.level, transform="none", first=10)
     assert learner.ask(history, 2).points == Sobol().ask(history, 2).points
     assert learner.ask(history, 4).points[2:] != Sobol().ask(history, 4).points[2:]
 
 
 def test_failed_points_are_replaced_in_the_first_design() -> None:
-    learner = LevelSet("f", level=CIRCLE.level, transform="none")
+    learner = LevelSet("f", level=CIRCLE.level, transform="none", first=10)
 
     def half(number: Any, point: Any) -> Any:
         return CIRCLE.observe(number, point) if number % 2 else PointState.FAILED
