@@ -297,7 +297,8 @@ def diagnose(history: History, maps: Maps, cloud: Cloud, fields: Mapping[str, Fi
     kappa; ``loo_rmse`` is in units of the spread of the (transformed) data; ``unexplored_volume`` is the share of the
     allowed space inside the largest ball, of ``unexplored_radius`` in the unit cube, that nobody has looked into. Each
     place counts as much as it probably can exist, and not at all where it surely cannot. ``approximation`` is there
-    when the surrogate is one, of the target where it is worst: see :attr:`idds_learners.inducing.Inducing.approximation`.
+    when the surrogate is one, of the target where it is worst, and ``approximation_error`` of each target is its
+    difference: see :attr:`idds_learners.inducing.Inducing.approximation`.
     """
     p = feasibility.probability(maps.feasible, cloud.unit)
     names = history.space.names
@@ -346,7 +347,7 @@ def _told(gp: GP, scale: Scale, f: Field, p: Array, names: Sequence[str]) -> dic
         "loo_rmse": _rounded(math.sqrt(float(np.mean(loo.residuals**2)))),
         "loo_z2": _rounded(np.mean(loo.z**2)),
         "at_bounds": gp.at_bounds(names),
-        **({"difference": _rounded(gp.approximation["difference"])} if gp.approximation else {}),
+        **({"approximation_error": _rounded(gp.approximation["difference"])} if gp.approximation else {}),
         "lengthscales": {n: _rounded(math.exp(t)) for n, t in zip(names, gp.theta[: len(names)], strict=True)},
         "additive": _rounded(kernel.additive_share(gp.theta)),
         "excluded_share": share(ndtr(inside)),
