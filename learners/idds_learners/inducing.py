@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -27,7 +26,7 @@ from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.linalg.lapack import dpstrf
 
 from idds_learners import kernel
-from idds_learners.factor import Factor, factor
+from idds_learners.factor import Factor, remember
 from idds_learners.kernel import matern52
 from idds_learners.surrogate import GP, JITTER, LooErrors, basis, cholesky_of, inverse_of
 
@@ -41,8 +40,6 @@ EXACT = 2000
 _CHUNK = 512
 #: points that are not inducing ones at which the process is tested, at most
 _LEFT = 512
-#: bytes that all kept may take together; what was used longest ago goes first
-_KEPT = 600_000_000
 
 
 def spread_out(X: Array, m: int) -> NDArray[np.intp]:
@@ -184,16 +181,21 @@ def _root(L: Array, told: Array) -> Array:
     return np.asarray(solve_triangular(L, half.T, lower=True, trans="T", check_finite=False).T)
 
 
-_kept: OrderedDict[bytes, _Base] = OrderedDict()
+class _Kept:
+    """A base, and the factors of what came in since by their jitter: kept together, so that they go together."""
 
+    def __init__(self, base: _Base) -> None:
+        self.base = base
+        self.growing: dict[float, Factor] = {}
 
-def _base(key: bytes, X: Array, columns: Array, extra: Array, theta: Array, m: int) -> _Base:
-    """The base of that key: a memo, emptied from the far end."""
-    found = _kept.pop(key, None) or _Base(X, columns, extra, theta, m)
-    while _kept and sum(b.bytes for b in _kept.values()) + found.bytes > _KEPT:
-        _kept.popitem(last=False)
-    _kept[key] = found
-    return found
+    def factor(self, jitter: float) -> Factor:
+        """That of the points since, conditioned on those before."""
+        return self.growing.setdefault(jitter, Factor(self.base.covariance, jitter))
+
+    @property
+    def bytes(self) -> int:
+        """What it keeps."""
+        return self.base.bytes + sum(f.bytes for f in self.growing.values())
 
 
 @dataclass(frozen=True)
@@ -218,10 +220,15 @@ class Inducing(GP):
         return hashlib.sha256(b"".join(part.tobytes() for part in (*parts, np.array([n, self.exact])))).digest()
 
     @cached_property
+    def _remembered(self) -> _Kept:
+        n, most = self._first, 3 * self.exact // 4
+        return remember(
+            self._key, lambda: _Kept(_Base(self.X[:n], self._columns[:n], self._extra[:n], self.theta, most))
+        )
+
+    @property
     def _base(self) -> _Base:
-        n = self._first
-        most = max(1, 3 * self.exact // 4)
-        return _base(self._key, self.X[:n], self._columns[:n], self._extra[:n], self.theta, most)
+        return self._remembered.base
 
     @cached_property
     def _columns(self) -> Array:
@@ -235,7 +242,7 @@ class Inducing(GP):
     @cached_property
     def _solved(self) -> tuple[Factor, Array, Array]:
         """The factor of the points since, conditioned on those before, with L and L^-1."""
-        return self._factored(self._key, self._base.covariance, self._since, self._extra[self._first :])
+        return self._factored(self._remembered.factor, self._since, self._extra[self._first :])
 
     @cached_property
     def _whitened(self) -> Array:

@@ -22,7 +22,7 @@ from scipy.linalg.lapack import dpotri
 from scipy.optimize import minimize
 
 from idds_learners import kernel
-from idds_learners.factor import Factor, Kernel, factor
+from idds_learners.factor import Factor, factor
 from idds_learners.kernel import matern52
 
 __all__ = ["GP", "Fitted", "LooErrors", "Prior", "fit", "matern52", "objective"]
@@ -235,13 +235,18 @@ class GP:
     def _solved(self) -> tuple[Factor, Array, Array]:
         """The growing factor, L and L^-1."""
         theta = self.theta
-        return self._factored(theta.tobytes(), lambda A, B: matern52(A, B, theta), self.X, self._extra)
 
-    def _factored(self, key: bytes, covariance: Kernel, X: Array, extra: Array) -> tuple[Factor, Array, Array]:
-        """The factor of that key with L and L^-1 at X (n, d); the jitter grows tenfold until there is one."""
+        def growing(jitter: float) -> Factor:
+            key = theta.tobytes() + np.float64(jitter).tobytes()
+            return factor(key, lambda A, B: matern52(A, B, theta), jitter)
+
+        return self._factored(growing, self.X, self._extra)
+
+    def _factored(self, at: Callable[[float], Factor], X: Array, extra: Array) -> tuple[Factor, Array, Array]:
+        """The factor with L and L^-1 at X (n, d), as it is `at` some jitter, which grows tenfold until there is one."""
         jitter = JITTER * (math.exp(self.theta[-2]) + self.nugget)
         for _ in range(12):
-            growing = factor(key + np.float64(jitter).tobytes(), covariance, jitter)
+            growing = at(jitter)
             try:
                 return growing, *growing.solve(X, extra)
             except np.linalg.LinAlgError:

@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import weakref
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,8 +17,9 @@ from idds_core.space import Real, Space
 from idds_core.states import PointState
 from idds_core.testing.learner_laws import LearnerLaws
 from idds_core.testing.toys import CIRCLE, play, play_steady
-from idds_learners import LevelSet, inducing
+from idds_learners import LevelSet, factor
 from idds_learners.inducing import Inducing, spread_out
+from idds_learners.kernel import matern52
 from idds_learners.mapping import Maps, learn
 from idds_learners.portable import portable
 from idds_learners.surrogate import GP, Fitted, basis, standard
@@ -55,7 +58,7 @@ def brute(gp: Inducing) -> Any:
     """Mean and sd at U by the textbook: all covariances written out, those of the first points through Z."""
     first = gp.X[: gp._first]
     Z = first[spread_out(first * np.sqrt(5) * np.exp(-gp.theta[:2]), 3 * gp.exact // 4)]
-    k = inducing.matern52
+    k = matern52
     jitter = 1e-8 * (np.exp(gp.theta[-2]) + gp.nugget)
     inner = np.linalg.inv(k(Z, Z, gp.theta) + 1e-8 * np.exp(gp.theta[-2]) * np.eye(len(Z)))
 
@@ -155,17 +158,23 @@ def test_a_kept_pool_is_that_of_a_fresh_one_to_the_last_digit(monkeypatch: pytes
     X, y, noise = data(120, 0.1)
     for n in range(100, 121):
         grown = Inducing(X[:n], y[:n], noise[:n], Fitted(THETA, *standard(y)), exact=64).project(U, keep=True)
-    monkeypatch.setattr(inducing, "_kept", type(inducing._kept)())
+    monkeypatch.setattr(factor, "_kept", OrderedDict())
     fresh = Inducing(X, y, noise, Fitted(THETA, *standard(y)), exact=64).project(U, keep=True)
     assert all((a == b).all() for a, b in zip(grown, fresh, strict=True))
 
 
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inducing, "_kept", type(inducing._kept)())
-    monkeypatch.setattr(inducing, "_KEPT", 100_000)
+    """What an ask needs no more is given back, with all that hangs on it."""
+    monkeypatch.setattr(factor, "_kept", OrderedDict())
+    monkeypatch.setattr(factor, "_KEPT", 300_000)
+    bases = []
     for n in range(100, 200, 10):
-        pair(n, 64)[1].project(U, keep=True)
-    assert 0 < sum(b.bytes for b in inducing._kept.values()) < 300_000
+        gp = pair(n, 64)[1]
+        gp.project(U, keep=True)
+        bases.append(weakref.ref(gp._base))
+        del gp
+    assert 0 < sum(b.bytes for b in factor._kept.values()) < 450_000
+    assert sum(b() is not None for b in bases) == len(factor._kept) < 5
 
 
 # ---------------------------------------------------------------------- the map and the learner
@@ -258,11 +267,11 @@ def test_a_loop_that_passes_the_switch_is_answered_again_by_a_process_that_knows
 _COLD = """
 import json, sys
 from idds_core.history import History
-from idds_learners import LevelSet, factor, inducing
+from idds_learners import LevelSet, factor
 learner = LevelSet("f", level=0.5, transform="none", exact=16)
 found = []
 for document in json.load(sys.stdin):
-    factor._kept.clear(), inducing._kept.clear()
+    factor._kept.clear()
     found.append([dict(p) for p in learner.ask(History.from_json(document), 4).points])
 print(json.dumps(found))
 """
