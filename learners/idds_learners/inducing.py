@@ -18,7 +18,6 @@ import hashlib
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,7 +136,7 @@ class _Base:
         return mean, np.maximum(variance, JITTER * self._variance)
 
     def project(self, U: Array, *, keep: bool = False) -> tuple[Array, Array]:
-        """(r, m) projection of U and (m, p + 1) what is predicted of the columns there; kept where it is asked again."""
+        """(r, k) projection of U and (k, p + 1) what is predicted of the columns there."""
         if np.array_equal(U, self._U):
             return self._V, self._predicted
         k = matern52(self.Z, U, self._theta)

@@ -108,7 +108,9 @@ class Mapped:
         from idds_learners.mapping import learn
 
         named = {t: self._of(self.trend, t) for t in self.targets}
-        return learn(history, self.scales(), {t: n for t, n in named.items() if n}, self.exact) if self.targets else None
+        return (
+            learn(history, self.scales(), {t: n for t, n in named.items() if n}, self.exact) if self.targets else None
+        )
 
     def first_design(self, dimension: int) -> int:
         """How many points the first design has: `first`, or by dimension 5, 10, 16, then 32."""
@@ -159,9 +161,9 @@ class LevelSet(Mapped):
         A cheap approximation of the (transformed) target, such as the logarithm of a cross section: called with arrays
         of all parameters by name, it returns an array. The surrogate fits its factor and learns what is left; such a
         target is not squashed.
-    exact : measured points up to which the map is an exact Gaussian process. Above, the first ones are seen through three
-        quarters as many inducing points: time and memory of an ask stop growing with the square of their number, and
-        the diagnostic `approximation` says what that costs. An exact one of n points keeps about 32 n^2 bytes.
+    exact : measured points up to which the map is an exact Gaussian process. Above, the first ones are seen through
+        three quarters as many inducing points: time and memory of an ask stop growing with the square of their number,
+        and the diagnostic `approximation` says what that costs. An exact one of n points keeps about 32 n^2 bytes.
     maximin : share of each batch that explores, once the expected misclassified share is below a twentieth of the
         largest ball that nobody has looked into; before that every point goes to the contour
     strategy : {"emv", "straddle", "poisson_disc", "timse"}

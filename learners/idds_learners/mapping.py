@@ -36,8 +36,8 @@ LEAST = 3
 WINDOW = 24
 #: hyper-parameters are fitted again when the number of points has grown by this factor
 _GROWTH = 1.1
-#: to at most so many points, spread evenly: a fit takes a time that grows with the cube of their number. Which ones must
-#: not depend on their values: noisy ones nearest to the level are all alike, and were fitted as a constant
+#: to at most so many points, spread evenly: a fit takes a time that grows with the cube of their number. Which ones
+#: must not depend on their values: noisy ones nearest to the level are all alike, and were fitted as a constant
 _FITTED_TO = 400
 #: where the noise is a larger part of the distance that counts as far, no value can be spared, and none has a tolerance
 _NOISY = 0.05
