@@ -107,10 +107,8 @@ class Mapped:
         """The map of the history; None without targets or while fewer than three points are measured."""
         from idds_learners.mapping import learn
 
-        named = {t: self._of(self.trend, t) for t in self.targets}
-        return (
-            learn(history, self.scales(), {t: n for t, n in named.items() if n}, self.exact) if self.targets else None
-        )
+        named = {t: name for t in self.targets if (name := self._of(self.trend, t))}
+        return learn(history, self.scales(), named, self.exact) if self.targets else None
 
     def first_design(self, dimension: int) -> int:
         """How many points the first design has: `first`, or by dimension 5, 10, 16, then 32."""
