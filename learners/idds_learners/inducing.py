@@ -21,7 +21,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.linalg import cho_solve, solve_triangular
 from scipy.linalg.lapack import dpstrf
 
 from idds_learners import kernel
@@ -39,6 +39,8 @@ EXACT = 2000
 _CHUNK = 512
 #: points that are not inducing ones at which the process is tested, at most
 _LEFT = 512
+#: what is smaller, beside the largest, is rounding
+_ROUNDING = 1e-15
 
 
 def spread_out(X: Array, m: int) -> NDArray[np.intp]:
@@ -76,7 +78,7 @@ class _Sums:
 
     def solve(self) -> tuple[Array, Array, Array]:
         """(m, m) M with M M' = I + told, (m, p + 1) its solution, and the products with the inverse covariance."""
-        M = cholesky(self.told + np.eye(len(self.told)), lower=True, check_finite=False)
+        M = cholesky_of(self.told + np.eye(len(self.told)), _ROUNDING)
         solution = np.asarray(cho_solve((M, True), self.right, check_finite=False))
         return M, solution, self.products - self.right.T @ solution
 
@@ -171,11 +173,11 @@ def _root(L: Array, told: Array) -> Array:
 
     With E = F F' of rank r that middle is F (I + F' F)^-1 F': directions that no point tells of are left out.
     """
-    F, order, rank, _ = dpstrf(told, lower=1, tol=1e-14 * float(np.max(np.diag(told))))
+    F, order, rank, _ = dpstrf(told, lower=1, tol=_ROUNDING * float(np.max(np.diag(told))))
     unturned = np.empty_like(F)
     unturned[order - 1] = np.tril(F)
     F = unturned[:, :rank]
-    N = cholesky(np.eye(rank) + F.T @ F, lower=True, check_finite=False)
+    N = cholesky_of(np.eye(rank) + F.T @ F, _ROUNDING)
     half = solve_triangular(N, F.T, lower=True, check_finite=False)
     return np.asarray(solve_triangular(L, half.T, lower=True, trans="T", check_finite=False).T)
 

@@ -74,9 +74,9 @@ class Prior:
         return found
 
 
-def cholesky_of(K: Array) -> Array:
-    """Lower Cholesky factor; the jitter grows tenfold until there is one."""
-    jitter = JITTER * float(np.mean(np.diag(K)))
+def cholesky_of(K: Array, least: float = JITTER) -> Array:
+    """Lower Cholesky factor; the jitter grows tenfold, from `least` of the mean variance, until there is one."""
+    jitter = least * float(np.mean(np.diag(K)))
     for _ in range(12):
         try:
             return np.asarray(cholesky(K + jitter * np.eye(len(K)), lower=True, check_finite=False))
@@ -320,7 +320,7 @@ class GP:
 
         Returns
         -------
-        V : (taking + p, m), n = taking
+        V : (n + p, m), n = `taking`
             Such that the posterior covariance of U and U' is ``k(U, U') - V[:n]' V'[:n] + V[n:]' V'[n:]``: the data
             take away, the uncertain mean gives back.
         mean : (m,)

@@ -155,6 +155,17 @@ def test_duplicates_are_inducing_points_once() -> None:
     assert apart(GP(*again, Fitted(THETA, *standard(y))), gp) < 0.02
 
 
+@pytest.mark.parametrize("n", [200, 2200])
+def test_hardly_any_noise_and_points_on_top_of_one_another_are_survived(n: int) -> None:
+    X, y, noise = data(n)
+    X[n // 2 :], y[n // 2 :] = X[: n - n // 2] + 1e-9, y[: n - n // 2]
+    theta = np.array([*np.log([5.0, 5.0]), -7.0, np.log(1e4), np.log(1e-9)])
+    mean, sd = Inducing(X, y, noise, Fitted(theta, *standard(y)), exact=n - 1).predict(U)
+    assert np.isfinite(mean).all()
+    assert (sd > 0).all()
+    assert abs(mean - (np.sin(4 * U[:, 0]) + U.sum(1) ** 2)).max() < 0.1
+
+
 def test_a_kept_pool_is_that_of_a_fresh_one_to_the_last_digit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Grown point by point and made at once."""
     X, y, noise = data(120, 0.1)
