@@ -35,6 +35,8 @@ _A_MAX = 6.0
 #: standard deviations of the straddle, and of the band that discs are thrown into
 _STRADDLE = 1.96
 _SHRINK = 0.9
+#: points that distances are taken to at a time
+_ROWS = 2048
 
 
 def expected_misclassified(a: Array, rho: Array) -> Array:
@@ -91,7 +93,7 @@ class _Targeted:
 class Field:
     """One target's posterior over the pool.
 
-    gp : the process; threshold : where its contour is; mean, sd : (N,); V : (n + 1, N) its projection.
+    gp : the process; threshold : where its contour is; mean, sd : (N,); V : its projection, a column for each.
     """
 
     gp: GP
@@ -336,5 +338,9 @@ def distances(unit: Array, known: Array) -> Array:
     """(N,) distance of each row of `unit` to the nearest row of `known`; infinite when there is none."""
     if not len(known):
         return np.full(len(unit), np.inf)
-    squared = (unit**2).sum(1)[:, None] + (known**2).sum(1)[None, :] - 2.0 * unit @ known.T
-    return np.asarray(np.sqrt(np.maximum(squared.min(axis=1), 0.0)))
+    nearest = np.full(len(unit), np.inf)
+    for start in range(0, len(known), _ROWS):  # of tens of thousands, not all at once: that would be a gigabyte
+        rows = known[start : start + _ROWS]
+        squared = (unit**2).sum(1)[:, None] + (rows**2).sum(1)[None, :] - 2.0 * unit @ rows.T
+        np.minimum(nearest, squared.min(axis=1), out=nearest)
+    return np.asarray(np.sqrt(np.maximum(nearest, 0.0)))

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 
-__all__ = ["BLOCK", "Factor", "factor"]
+__all__ = ["BLOCK", "Factor", "factor", "remember"]
 
 Array = NDArray[np.float64]
 Kernel = Callable[[Array, Array], Array]
 
 BLOCK = 64
-#: bytes that all factors kept may take together; the one used longest ago goes first
+#: bytes that all that is kept may take together; what was used longest ago goes first
 _KEPT = 600_000_000
 
 
@@ -100,12 +101,23 @@ class Factor:
         return V
 
 
-_kept: OrderedDict[bytes, Factor] = OrderedDict()
+class _Sized(Protocol):
+    @property
+    def bytes(self) -> int: ...
+
+
+Kept = TypeVar("Kept", bound=_Sized)
+_kept: OrderedDict[bytes, Any] = OrderedDict()
 
 
 def factor(key: bytes, kernel: Kernel, jitter: float) -> Factor:
-    """The factor of that key (kernel and jitter are told by it), as it was left: a memo, emptied from the far end."""
-    found = _kept.pop(key, None) or Factor(kernel, jitter)
+    """The factor of that key (kernel and jitter are told by it), as it was left."""
+    return remember(key, lambda: Factor(kernel, jitter))
+
+
+def remember(key: bytes, make: Callable[[], Kept]) -> Kept:
+    """What is kept by that key, or else is made now: a memo, emptied from the far end."""
+    found: Kept = _kept.pop(key, None) or make()
     while _kept and sum(f.bytes for f in _kept.values()) + found.bytes > _KEPT:
         _kept.popitem(last=False)
     _kept[key] = found

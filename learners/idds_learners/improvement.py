@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_solve
 from scipy.optimize import minimize
 from scipy.special import erfcx, log_ndtr
 
@@ -92,7 +91,7 @@ class Belief:
         gp, theta = self.gp, self.gp.theta
         k, dk = matern52(gp.X, x[None, :], theta)[:, 0], gradient(gp.X, x, theta)
         basis, spread_of_beta = self._solved["basis"][:, 0], float(self._solved["A"][0, 0])
-        weights = cho_solve((self._solved["L"], True), k, check_finite=False)
+        weights = self._solved["R"].T @ (self._solved["R"] @ k)
         left = 1.0 - float(basis @ k)
         mean = float(gp.beta[0]) + float(k @ self._solved["alpha"])
         variance = max(math.exp(theta[-2]) - float(k @ weights) + left**2 * spread_of_beta, 1e-12 * math.exp(theta[-2]))

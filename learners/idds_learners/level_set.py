@@ -29,6 +29,8 @@ _SIDES = ("below", "above")
 STRATEGIES = ("emv", "straddle", "poisson_disc", "timse")
 #: exploring begins when the expected misclassified share is below this part of the largest unexplored hole
 HOLE = 0.05
+#: points up to which a map must be exact: fewer than an eighth of them cannot be set aside
+_FEWEST = 16
 GOLDEN = 0.6180339887498949
 
 
@@ -49,6 +51,7 @@ class Mapped:
     squash: float | None = 6.0
     near: float = 0.75
     trend: str | Mapping[str, str] | None = None
+    exact: int = 2000
 
     def __post_init__(self) -> None:
         names = (self.targets,) if isinstance(self.targets, str) else tuple(self.targets)
@@ -84,6 +87,8 @@ class Mapped:
             found.append(f"squash={self.squash} is not above 0")
         if not 0 < self.near <= 1:
             found.append(f"near={self.near} is no share above 0")
+        if isinstance(self.exact, bool) or not isinstance(self.exact, int) or self.exact < _FEWEST:
+            found.append(f"exact={self.exact!r} is no whole number from {_FEWEST} on")
         return found
 
     def scales(self) -> dict[str, Scale]:
@@ -102,8 +107,8 @@ class Mapped:
         """The map of the history; None without targets or while fewer than three points are measured."""
         from idds_learners.mapping import learn
 
-        named = {t: self._of(self.trend, t) for t in self.targets}
-        return learn(history, self.scales(), {t: n for t, n in named.items() if n}) if self.targets else None
+        named = {t: name for t in self.targets if (name := self._of(self.trend, t))}
+        return learn(history, self.scales(), named, self.exact) if self.targets else None
 
     def first_design(self, dimension: int, n: int) -> int:
         """How many points the first design has when n are asked for: `first`, or by dimension 5, 6 to 10, 16, then 32.
@@ -160,6 +165,9 @@ class LevelSet(Mapped):
         A cheap approximation of the (transformed) target, such as the logarithm of a cross section: called with arrays
         of all parameters by name, it returns an array. The surrogate fits its factor and learns what is left; such a
         target is not squashed.
+    exact : measured points up to which the map is an exact Gaussian process. Above, the first ones are seen through
+        three quarters as many inducing points: time and memory of an ask stop growing with the square of their number,
+        and the diagnostic `approximation` says what that costs. An exact one of n points keeps about 32 n^2 bytes.
     maximin : share of each batch that explores, once the expected misclassified share is below a twentieth of the
         largest ball that nobody has looked into; before that every point goes to the contour
     strategy : {"emv", "straddle", "poisson_disc", "timse"}

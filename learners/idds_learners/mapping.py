@@ -21,6 +21,7 @@ from idds_learners import feasibility, kernel
 from idds_learners import surrogate as gp_model
 from idds_learners.acquisition import Field, distances
 from idds_learners.design import Cloud
+from idds_learners.inducing import EXACT, Inducing, spread_out
 from idds_learners.surrogate import GP, Fitted, Trend
 from idds_learners.transform import Scale
 from idds_learners.trend import trend_of
@@ -35,7 +36,8 @@ LEAST = 3
 WINDOW = 24
 #: hyper-parameters are fitted again when the number of points has grown by this factor
 _GROWTH = 1.1
-#: to at most so many points, those nearest to the level: a fit takes a time that grows with the cube of their number
+#: to at most so many points, spread evenly: a fit takes a time that grows with the cube of their number. Which ones
+#: must not depend on their values: noisy ones nearest to the level are all alike, and were fitted as a constant
 _FITTED_TO = 400
 #: where the noise is a larger part of the distance that counts as far, no value can be spared, and none has a tolerance
 _NOISY = 0.05
@@ -46,15 +48,19 @@ _DIGITS = 12
 
 @dataclass(frozen=True)
 class Data:
-    """The measured points: X (n, d) in the unit cube, and for each target y (n,) and noise (n,), transformed."""
+    """The measured points: X (n, d) in the unit cube, and for each target y (n,) and noise (n,), transformed.
+
+    exact : up to how many of them a process is exact.
+    """
 
     X: Array
     y: Mapping[str, Array]
     noise: Mapping[str, Array]
     scales: Mapping[str, Scale]
+    exact: int = EXACT
 
     @classmethod
-    def of(cls, history: History, scales: Mapping[str, Scale], points: Sequence[Point]) -> Data:
+    def of(cls, history: History, scales: Mapping[str, Scale], points: Sequence[Point], exact: int = EXACT) -> Data:
         """The data of some measured points, in the order in which they came in."""
         points = sorted(points, key=lambda p: (p.ingest_no or 0, p.number))  # new ones come last: factors grow
         seen = [p.observation for p in points if p.observation is not None]
@@ -63,7 +69,7 @@ class Data:
             values = np.array([o.values[target] for o in seen], dtype=float)
             sigmas = np.array([o.sigmas.get(target, 0.0) for o in seen], dtype=float)
             y[target], noise[target] = scale.forward(values), scale.sigma(values, sigmas)
-        return cls(history.unit(points), y, noise, scales)
+        return cls(history.unit(points), y, noise, scales, exact)
 
     def spread(self, target: str, far: float) -> Array:
         """(n,) standard deviations with which the values are taken: noise, and tolerance beyond `far`."""
@@ -72,7 +78,8 @@ class Data:
     def gp(self, target: str, fitted: Fitted, trend: Trend | None) -> GP:
         """The process of a target with given hyper-parameters."""
         noise = float(np.median(self.noise[target]))
-        return GP(self.X, self.y[target], self.spread(target, fitted.far), fitted, trend, noise)
+        told = (self.X, self.y[target], self.spread(target, fitted.far), fitted, trend, noise)
+        return GP(*told) if len(self.X) <= self.exact else Inducing(*told, exact=self.exact)
 
 
 @dataclass(frozen=True)
@@ -161,8 +168,12 @@ def kappa_of(residuals: Sequence[float]) -> float:
     return math.sqrt(max(1.0, sum(r * r for r in last) / len(last))) if last else 1.0
 
 
-def learn(history: History, scales: Mapping[str, Scale], named: Mapping[str, str] | None = None) -> Maps | None:
+def learn(
+    history: History, scales: Mapping[str, Scale], named: Mapping[str, str] | None = None, exact: int = EXACT
+) -> Maps | None:
     """The surrogate of a history, or None while fewer than three points are measured.
+
+    It is exact up to `exact` measured points, and an approximation by inducing ones above.
 
     Hyper-parameters come from the newest record that has some, and are fitted again, from there on, when the number
     of measured points has grown by 10 % since. So a history whose last record holds its answer gives it again.
@@ -171,14 +182,14 @@ def learn(history: History, scales: Mapping[str, Scale], named: Mapping[str, str
         return None
     named = named or {}
     trends = {t: trend_of(name, history.space) for t, name in named.items()}
-    data = Data.of(history, scales, history.measured)
+    data = Data.of(history, scales, history.measured, exact)
     before = _recorded(history.iterations)
     gps, fitted = {}, {}
     for target in scales:
         with part("fit"):
             found, n = _fitted(data, target, before.get(target), trends.get(target))
         gps[target], fitted[target] = data.gp(target, found, trends.get(target)), n
-    residuals = _ahead(history, scales, trends)
+    residuals = _ahead(history, scales, trends, exact)
     past = _past_residuals(history)
     kappa = {t: kappa_of([*past.get(t, []), *residuals.get(t, [])]) for t in scales}
     return Maps(tuple(scales), history.space, scales, gps, kappa, fitted, residuals, named, _feasible(history))
@@ -223,8 +234,8 @@ def _fitted(data: Data, target: str, before: Mapping[str, Any] | None, trend: Tr
     far = scale.far(y)
     if np.median(data.noise[target]) > far * _NOISY:
         far = math.inf
-    near = np.sort(np.argsort(np.abs(y - scale.threshold), kind="stable")[:_FITTED_TO])
-    found = gp_model.fit(data.X[near], y[near], data.spread(target, far)[near], starts, trend)
+    few = np.arange(n) if n <= _FITTED_TO else np.sort(spread_out(data.X, _FITTED_TO))
+    found = gp_model.fit(data.X[few], y[few], data.spread(target, far)[few], starts, trend)
     return replace(found, far=far), n
 
 
@@ -237,7 +248,9 @@ def _past_residuals(history: History) -> dict[str, list[float]]:
     return found
 
 
-def _ahead(history: History, scales: Mapping[str, Scale], trends: Mapping[str, Trend]) -> dict[str, list[float]]:
+def _ahead(
+    history: History, scales: Mapping[str, Scale], trends: Mapping[str, Trend], exact: int
+) -> dict[str, list[float]]:
     """Standardised residuals of what has just come in, from the surrogate as it stood before, by target.
 
     In batch mode that is the iteration just closed; in steady mode what was ingested since the question before. Its
@@ -249,7 +262,7 @@ def _ahead(history: History, scales: Mapping[str, Scale], trends: Mapping[str, T
     old, new = _split(history)
     if len(old) < LEAST or not new:
         return {}
-    data, fresh = Data.of(history, scales, old), Data.of(history, scales, new)
+    data, fresh = Data.of(history, scales, old, exact), Data.of(history, scales, new)
     found = {}
     for target in scales:
         known = _known(before.get(target), data.X.shape[1])
@@ -283,7 +296,9 @@ def diagnose(history: History, maps: Maps, cloud: Cloud, fields: Mapping[str, Fi
     ``emv`` is the largest over the targets of the expected misclassified share of the allowed space, sd inflated by
     kappa; ``loo_rmse`` is in units of the spread of the (transformed) data; ``unexplored_volume`` is the share of the
     allowed space inside the largest ball, of ``unexplored_radius`` in the unit cube, that nobody has looked into. Each
-    place counts as much as it probably can exist, and not at all where it surely cannot.
+    place counts as much as it probably can exist, and not at all where it surely cannot. ``approximation`` is there
+    when the surrogate is one, of the target where it is worst, and ``approximation_error`` of each target is its
+    difference: see :attr:`idds_learners.inducing.Inducing.approximation`.
     """
     p = feasibility.probability(maps.feasible, cloud.unit)
     names = history.space.names
@@ -304,7 +319,17 @@ def diagnose(history: History, maps: Maps, cloud: Cloud, fields: Mapping[str, Fi
         "allowed_share": _rounded(cloud.share),
         "feasible_share": _rounded(np.mean(p)),
         "targets": by_target,
+        **_approximated(maps),
     }
+
+
+def _approximated(maps: Maps) -> dict[str, Any]:
+    """How the surrogate was made of many points, of the target where it is farthest from exact; empty when it is."""
+    told = [gp.approximation for gp in maps.gps.values() if gp.approximation]
+    if not told:
+        return {}
+    worst = max(told, key=lambda d: d["difference"])
+    return {"approximation": {**worst, "difference": _rounded(worst["difference"])}}
 
 
 def _told(gp: GP, scale: Scale, f: Field, p: Array, names: Sequence[str]) -> dict[str, Any]:
@@ -322,6 +347,7 @@ def _told(gp: GP, scale: Scale, f: Field, p: Array, names: Sequence[str]) -> dic
         "loo_rmse": _rounded(math.sqrt(float(np.mean(loo.residuals**2)))),
         "loo_z2": _rounded(np.mean(loo.z**2)),
         "at_bounds": gp.at_bounds(names),
+        **({"approximation_error": _rounded(gp.approximation["difference"])} if gp.approximation else {}),
         "lengthscales": {n: _rounded(math.exp(t)) for n, t in zip(names, gp.theta[: len(names)], strict=True)},
         "additive": _rounded(kernel.additive_share(gp.theta)),
         "excluded_share": share(ndtr(inside)),

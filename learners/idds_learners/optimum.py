@@ -70,7 +70,7 @@ class Optimum(Objectives):
             points = fill(history.space, history.seed, known, n)
             return Proposal(tuple(points), diagnostics, {}, _why(points, n))
         points = fill(history.space, history.seed, known, wanted)
-        diagnostics |= search.diagnostics
+        diagnostics |= {"n_used": search.used, **search.diagnostics}
         points += search.points(points, n - len(points))
         return Proposal(tuple(points), diagnostics, search.state, _why(points, n))
 

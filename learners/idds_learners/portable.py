@@ -28,11 +28,11 @@ def evaluate(folder, target, points):  # points: a list of {parameter: value}; g
         v = np.array([p["choices"].index(q[p["name"]]) if p["choices"] else q[p["name"]] for q in points], float)
         u.append(((np.log(v) if p["log"] else v) - p["offset"]) / p["width"])
     h = [pydoc.locate(f)(**{n: np.array([q[n] for q in points]) for n in points[0]}) for f in t["trend"]]
-    h, a, b = np.array([np.ones(len(points)), *h]), data["X"] * t["scales"], np.stack(u, axis=1) * t["scales"]
+    h, a, b = np.array([np.ones(len(points)), *h]), data[target + ".at"] * t["scales"], np.stack(u, 1) * t["scales"]
     r = np.concatenate([np.linalg.norm(a[:, None] - b, axis=2)[..., None], abs(a[:, None] - b)], axis=2)
     k = ((r * (r / 3 + 1) + 1) * np.exp(-r)) @ t["variances"]  # Matern 5/2, of all coordinates and of each alone
     g, e = t["centre"] + t["spread"] * (t["beta"] @ h + data[target + ".alpha"] @ k), h - data[target + ".basis"].T @ k
-    v = t["variance"] - (np.linalg.solve(data[target + ".L"], k) ** 2).sum(0) + (e * (data[target + ".A"] @ e)).sum(0)
+    v = t["variance"] - ((data[target + ".R"] @ k) ** 2).sum(0) + (e * (data[target + ".A"] @ e)).sum(0)
     x = g + np.array([[0], [-1], [1]]) * (t["kappa"] * t["spread"] * np.sqrt(np.maximum(v, 1e-8 * t["variance"])))
     c, q, probit = t["threshold"], t["squash"], np.vectorize(lambda z: math.erfc(-z / math.sqrt(2)) / 2)
     back = {"none": np.positive, "log": np.exp, "logit": lambda z: 1 / (1 + np.exp(-z)), "probit": probit}
@@ -48,9 +48,10 @@ def portable(maps: Maps) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]
     -------
     document : parameters with their map to [0, 1], ``(f(value) - offset) / width``, and by target the transform, the
         level, the hyper-parameters (standardised units) and kappa; `code` evaluates it.
-    arrays : ``X`` (n, d) training inputs in the unit cube; by target ``.y`` and ``.noise`` (n,) transformed, ``.alpha``
-        (n,) K^-1 (y - H beta), ``.basis`` (n, p) K^-1 H, ``.A`` (p, p) the inverse of H' K^-1 H, ``.L`` (n, n) the
-        lower Cholesky factor of K; H is 1 and, where there is one, the trend.
+    arrays : ``X`` (n, d) training inputs in the unit cube; by target ``.y`` and ``.noise`` (n,) transformed, ``.at``
+        (m, d) the points that predictions are made from: X or, for a surrogate that is an approximation, its inducing
+        points and the newest; there ``.alpha`` (m,) = K^-1 (y - H beta), ``.basis`` (m, p) = K^-1 H and ``.R`` (r, m)
+        with R' R = K^-1; ``.A`` (p, p) the inverse of H' K^-1 H. H is 1 and, where there is one, the trend.
 
     """
     targets: dict[str, Any] = {}

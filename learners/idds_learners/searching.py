@@ -120,6 +120,11 @@ class Search:
         return belief, warp, theta, n if fresh or before is None else int(before["n"])
 
     @property
+    def used(self) -> int:
+        """How many of the measured points the process is made of."""
+        return min(len(self.history.measured), MOST)
+
+    @property
     def state(self) -> dict[str, Any]:
         """What the learner finds again."""
         if len(self.names) > 1:

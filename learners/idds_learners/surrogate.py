@@ -74,9 +74,9 @@ class Prior:
         return found
 
 
-def _cholesky(K: Array) -> Array:
-    """Lower Cholesky factor; the jitter grows tenfold until there is one."""
-    jitter = JITTER * float(np.mean(np.diag(K)))
+def cholesky_of(K: Array, least: float = JITTER) -> Array:
+    """Lower Cholesky factor; the jitter grows tenfold, from `least` of the mean variance, until there is one."""
+    jitter = least * float(np.mean(np.diag(K)))
     for _ in range(12):
         try:
             return np.asarray(cholesky(K + jitter * np.eye(len(K)), lower=True, check_finite=False))
@@ -85,9 +85,8 @@ def _cholesky(K: Array) -> Array:
     raise np.linalg.LinAlgError("no jitter makes the covariance positive definite")
 
 
-def _least_squares(H: Array, KH: Array) -> Array:
-    """(p, p) inverse of H' K^-1 H; a basis function that adds nothing gets no weight instead of a huge one."""
-    A = H.T @ KH
+def inverse_of(A: Array) -> Array:
+    """(p, p) inverse of A = H' K^-1 H; a basis function that adds nothing gets no weight instead of a huge one."""
     return np.asarray(np.linalg.pinv(A, rcond=1e-12, hermitian=True))
 
 
@@ -112,11 +111,11 @@ def objective(theta: Array, D2: Array, y: Array, noise2: Array, H: Array, prior:
     Kf, by_lengthscale, by_share = kernel.slopes(D2, theta)
     K = Kf.copy()
     K.flat[:: n + 1] += nugget + noise2
-    L = _cholesky(K)
+    L = cholesky_of(K)
     inverse = dpotri(L, lower=1)[0]
     inverse = np.tril(inverse) + np.tril(inverse, -1).T
     KH = inverse @ H
-    beta = _least_squares(H, KH) @ (KH.T @ y)
+    beta = inverse_of(H.T @ KH) @ (KH.T @ y)
     alpha = inverse @ (y - H @ beta)
     z = (theta - prior.mean) / prior.sd
     value = 0.5 * float((y - H @ beta) @ alpha) + float(np.log(np.diag(L)).sum()) + 0.5 * float(z @ z)
@@ -234,12 +233,22 @@ class GP:
 
     @cached_property
     def _solved(self) -> tuple[Factor, Array, Array]:
-        """The growing factor, L and L^-1; the jitter grows tenfold until there is a factor."""
-        theta, jitter = self.theta, JITTER * (math.exp(self.theta[-2]) + self.nugget)
+        """The growing factor, L and L^-1."""
+        theta = self.theta
+
+        def growing(jitter: float) -> Factor:
+            key = theta.tobytes() + np.float64(jitter).tobytes()
+            return factor(key, lambda A, B: matern52(A, B, theta), jitter)
+
+        return self._factored(growing, self.X, self._extra)
+
+    def _factored(self, at: Callable[[float], Factor], X: Array, extra: Array) -> tuple[Factor, Array, Array]:
+        """The factor with L and L^-1 at X (n, d), as it is `at` some jitter, which grows tenfold until there is one."""
+        jitter = JITTER * (math.exp(self.theta[-2]) + self.nugget)
         for _ in range(12):
-            growing = factor(theta.tobytes() + np.float64(jitter).tobytes(), lambda A, B: matern52(A, B, theta), jitter)
+            growing = at(jitter)
             try:
-                return growing, *growing.solve(self.X, self._extra)
+                return growing, *growing.solve(X, extra)
             except np.linalg.LinAlgError:
                 jitter *= 10.0
         raise np.linalg.LinAlgError("no jitter makes the covariance positive definite")
@@ -256,7 +265,7 @@ class GP:
     @cached_property
     def _spread_of_beta(self) -> Array:
         """(p, p) inverse of H' K^-1 H."""
-        return _least_squares(self._basis, self._solved_basis)
+        return inverse_of(self._basis.T @ self._solved_basis)
 
     @cached_property
     def beta(self) -> Array:
@@ -270,10 +279,26 @@ class GP:
 
     @property
     def solved(self) -> dict[str, Array]:
-        """What a prediction is made of: ``L`` (n, n), ``alpha`` (n,) = K^-1 (y - H beta), ``basis`` (n, p) = K^-1 H and
-        ``A`` (p, p), the inverse of H' K^-1 H.
+        """What a prediction is made of: ``at`` = X (n, d), ``R`` (n, n) = L^-1, ``alpha`` (n,) = K^-1 (y - H beta),
+        ``basis`` (n, p) = K^-1 H and ``A`` (p, p), the inverse of H' K^-1 H.
         """
-        return {"L": self._solved[1], "alpha": self._alpha, "basis": self._solved_basis, "A": self._spread_of_beta}
+        return {
+            "at": self.X,
+            "R": self._solved[2],
+            "alpha": self._alpha,
+            "basis": self._solved_basis,
+            "A": self._spread_of_beta,
+        }
+
+    @property
+    def taking(self) -> int:
+        """Rows of a projection that take from the variance."""
+        return len(self.X)
+
+    @property
+    def approximation(self) -> dict[str, float]:
+        """How far it is from an exact process; empty for one that is exact."""
+        return {}
 
     @property
     def nugget(self) -> float:
@@ -295,7 +320,7 @@ class GP:
 
         Returns
         -------
-        V : (n + p, m)
+        V : (n + p, m), n = `taking`
             Such that the posterior covariance of U and U' is ``k(U, U') - V[:n]' V'[:n] + V[n:]' V'[n:]``: the data
             take away, the uncertain mean gives back.
         mean : (m,)
@@ -312,19 +337,23 @@ class GP:
         mean = H @ self.beta + W.T @ solve_triangular(L, rest, lower=True, check_finite=False)
         V = np.empty((n + H.shape[1], len(U)))
         V[:n] = W
-        values, vectors = np.linalg.eigh(self._spread_of_beta)
-        V[n:] = (np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T) @ (H.T - LH.T @ W)
+        V[n:] = self._give(H.T - LH.T @ W)
         return V, self.centre + self.spread * mean
+
+    def _give(self, unknown: Array) -> Array:
+        """(p, m) rows that the uncertain mean gives back, from what the data do not tell of the basis (p, m)."""
+        values, vectors = np.linalg.eigh(self._spread_of_beta)
+        return np.asarray((np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T) @ unknown)
 
     def covariance(self, A: Array, B: Array, VA: Array, VB: Array) -> Array:
         """(a, b) posterior covariance of A (a, d) and B (b, d) whose projections are VA and VB, in units of y."""
-        n = len(self.X)
+        n = self.taking
         inner = matern52(A, B, self.theta) - VA[:n].T @ VB[:n] + VA[n:].T @ VB[n:]
         return np.asarray(inner * self.spread**2)
 
     def variance(self, V: Array) -> Array:
         """(m,) posterior variance of the latent function where the projection is V, in units of y."""
-        n, prior = len(self.X), math.exp(self.theta[-2])
+        n, prior = self.taking, math.exp(self.theta[-2])
         v = prior - np.einsum("ij,ij->j", V[:n], V[:n]) + np.einsum("ij,ij->j", V[n:], V[n:])
         return np.asarray(np.maximum(v, JITTER * prior) * self.spread**2)
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from idds_agents.cli.diagnosis import approximated
 from idds_agents.cli.text import clean, duration
 from idds_agents.report import facts
 from idds_agents.report.best import bests, front_of, ranked, sought
@@ -45,7 +46,7 @@ _MOODS: Mapping[LoopState, str] = {
     LoopState.STALLED: "warn",
 }
 _HEALTH = (("loo_rmse", "leave-one-out error"), ("loo_z2", "z²"), ("kappa", "kappa"), ("emv", "emv"),
-    ("band_volume", "band"))  # fmt: skip
+    ("approximation_error", "approximation"), ("band_volume", "band"))  # fmt: skip
 _ASKED = frozenset({"name", "space", "body", "learner", "until", "targets"})
 
 
@@ -254,6 +255,7 @@ def _health(view: LoopView) -> dict[str, Any]:
         "importance": _importance(told),
         "health_columns": [(key, title) for key, title in _HEALTH if key in known],
         "coverage": coverage,
+        "approximated": approximated(newest),
     }
 
 
