@@ -26,7 +26,7 @@ _SOFT = 0.05
 
 def process(X: Array, label: Array) -> GP:
     """The process at X (n, d) of the unit cube with label (n,), +1 where there was something and -1 where not."""
-    theta = np.array([np.log(_LENGTHSCALE * np.sqrt(X.shape[1]))] * X.shape[1] + [-7.0, 0.0, np.log(1e-3)])
+    theta = np.array([np.log(_LENGTHSCALE * np.sqrt(X.shape[1]))] * X.shape[1] + [-7.0, -7.0, 0.0, np.log(1e-3)])
     return GP(X, label, np.zeros(len(label)), Fitted(theta, *standard(label)))
 
 

@@ -20,7 +20,7 @@ from scipy.special import erfcx, log_ndtr
 
 from idds_learners.encoding import Encoding
 from idds_learners.feasibility import log_probability
-from idds_learners.kernel import gradient, matern52
+from idds_learners.kernel import gradient, matern
 from idds_learners.surrogate import GP, Fitted, standard
 
 __all__ = ["Belief", "log_expected", "search"]
@@ -89,7 +89,7 @@ class Belief:
     def slope(self, x: Array) -> tuple[float, Array]:
         """Log expected improvement at one x (D,), and its gradient (D,)."""
         gp, theta = self.gp, self.gp.theta
-        k, dk = matern52(gp.X, x[None, :], theta)[:, 0], gradient(gp.X, x, theta)
+        k, dk = matern(gp.X, x[None, :], theta)[:, 0], gradient(gp.X, x, theta)
         basis, spread_of_beta = self._solved["basis"][:, 0], float(self._solved["A"][0, 0])
         weights = self._solved["R"].T @ (self._solved["R"] @ k)
         left = 1.0 - float(basis @ k)

@@ -26,7 +26,7 @@ from scipy.linalg.lapack import dpstrf
 
 from idds_learners import kernel
 from idds_learners.factor import Factor, remember
-from idds_learners.kernel import matern52
+from idds_learners.kernel import matern
 from idds_learners.surrogate import GP, JITTER, LooErrors, basis, cholesky_of, inverse_of
 
 __all__ = ["EXACT", "Inducing", "spread_out"]
@@ -104,12 +104,12 @@ class _Base:
         chosen = spread_out(X * kernel.scales(theta), m)
         extra = extra + JITTER * (self._variance + math.exp(theta[-1]))
         self.Z = X[chosen]
-        L = cholesky_of(matern52(self.Z, self.Z, theta))
+        L = cholesky_of(matern(self.Z, self.Z, theta))
         coarse = max(1, 2 * len(chosen) // 3)
         all_, some = _Sums(len(L), columns.shape[1]), _Sums(coarse, columns.shape[1])
         for start in range(0, len(X), _CHUNK):
             rows = slice(start, start + _CHUNK)
-            B = solve_triangular(L, matern52(self.Z, X[rows], theta), lower=True, check_finite=False)
+            B = solve_triangular(L, matern(self.Z, X[rows], theta), lower=True, check_finite=False)
             all_.add(B, self._own(B, extra[rows]), columns[rows])
             some.add(B[:coarse], self._own(B[:coarse], extra[rows]), columns[rows])
         M, solution, self.products = all_.solve()
@@ -118,7 +118,7 @@ class _Base:
         self._U = self._V = self._predicted = np.empty((0, 0))
         left = np.delete(np.arange(len(X)), chosen)
         left = left[np.unique(np.linspace(0, len(left) - 1, min(_LEFT, len(left))).round().astype(int))]
-        B = solve_triangular(L, matern52(self.Z, X[left], theta), lower=True, check_finite=False)
+        B = solve_triangular(L, matern(self.Z, X[left], theta), lower=True, check_finite=False)
         self.loo = _left_out(B, self._own(B, extra[left]), columns[left], M, solution, self.products)
         mean, variance = self._latent(B, columns[left], M, solution, self.products)
         rough, wider = self._latent(B[:coarse], columns[left], *some.solve())
@@ -141,7 +141,7 @@ class _Base:
         """(r, k) projection of U and (k, p + 1) what is predicted of the columns there."""
         if np.array_equal(U, self._U):
             return self._V, self._predicted
-        k = matern52(self.Z, U, self._theta)
+        k = matern(self.Z, U, self._theta)
         V, predicted = self.R @ k, k.T @ self.weights
         if keep:
             self._U, self._V, self._predicted = U, V, predicted
@@ -149,7 +149,7 @@ class _Base:
 
     def covariance(self, A: Array, B: Array) -> Array:
         """(a, b) of A and B as far as the points leave it open, the mean known."""
-        return np.asarray(matern52(A, B, self._theta) - self.project(A)[0].T @ self.project(B)[0])
+        return np.asarray(matern(A, B, self._theta) - self.project(A)[0].T @ self.project(B)[0])
 
     @property
     def bytes(self) -> int:
@@ -294,7 +294,7 @@ class Inducing(GP):
         if keep:
             W = growing.project(self._since, L, U)
         else:
-            right = matern52(self._since, U, self.theta) - self._base.project(self._since)[0].T @ first
+            right = matern(self._since, U, self.theta) - self._base.project(self._since)[0].T @ first
             W = solve_triangular(L, right, lower=True, check_finite=False)
         known = predicted + W.T @ self._whitened
         H = basis(U, self.trend)

@@ -43,7 +43,7 @@ _FITTED_TO = 400
 _NOISY = 0.05
 #: up to here a fit also starts anew: a first guess from few points may be a poor local optimum
 _FEW = 100
-_DIGITS = 12
+_DIGITS = 9
 
 
 @dataclass(frozen=True)
@@ -349,6 +349,7 @@ def _told(gp: GP, scale: Scale, f: Field, p: Array, names: Sequence[str]) -> dic
         "at_bounds": gp.at_bounds(names),
         **({"approximation_error": _rounded(gp.approximation["difference"])} if gp.approximation else {}),
         "lengthscales": {n: _rounded(math.exp(t)) for n, t in zip(names, gp.theta[: len(names)], strict=True)},
+        "roughness": _rounded(kernel.roughness(gp.theta)),
         "additive": _rounded(kernel.additive_share(gp.theta)),
         "excluded_share": share(ndtr(inside)),
         # inside the contour as it stands, then with all of it one standard deviation to either side

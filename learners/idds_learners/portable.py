@@ -30,7 +30,7 @@ def evaluate(folder, target, points):  # points: a list of {parameter: value}; g
     h = [pydoc.locate(f)(**{n: np.array([q[n] for q in points]) for n in points[0]}) for f in t["trend"]]
     h, a, b = np.array([np.ones(len(points)), *h]), data[target + ".at"] * t["scales"], np.stack(u, 1) * t["scales"]
     r = np.concatenate([np.linalg.norm(a[:, None] - b, axis=2)[..., None], abs(a[:, None] - b)], axis=2)
-    k = ((r * (r / 3 + 1) + 1) * np.exp(-r)) @ t["variances"]  # Matern 5/2, of all coordinates and of each alone
+    k = ((r * (t["smooth"] * r / 3 + 1) + 1) * np.exp(-r)) @ t["variances"]  # Matern, all coordinates and each alone
     g, e = t["centre"] + t["spread"] * (t["beta"] @ h + data[target + ".alpha"] @ k), h - data[target + ".basis"].T @ k
     v = t["variance"] - ((data[target + ".R"] @ k) ** 2).sum(0) + (e * (data[target + ".A"] @ e)).sum(0)
     x = g + np.array([[0], [-1], [1]]) * (t["kappa"] * t["spread"] * np.sqrt(np.maximum(v, 1e-8 * t["variance"])))
@@ -76,10 +76,11 @@ def portable(maps: Maps) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]
             "scales": kernel.scales(gp.theta).tolist(),
             "variance": variance,
             "variances": [(1 - share) * variance] + [share / gp.X.shape[1] * variance] * gp.X.shape[1],
+            "smooth": 1.0 - kernel.roughness(gp.theta),
             "nugget": gp.nugget,
         }
     parameters = [{"name": n, "unit": p.unit, **_map(p)} for n, p in maps.space.parameters.items()]
-    document = {"model": "gp-matern52-additive", "parameters": parameters, "targets": targets, "code": CODE}
+    document = {"model": "gp-matern-additive", "parameters": parameters, "targets": targets, "code": CODE}
     return document, arrays
 
 

@@ -1,7 +1,7 @@
-"""A Gaussian process: a Matern-5/2 with one lengthscale for each coordinate, a part of it additive, and a linear trend.
+"""A Gaussian process: Matern, one lengthscale for each coordinate, a part of it additive, and a linear trend.
 
 Shapes: X (n, d) in the unit cube, y (n,), noise (n,) standard deviations, H (n, p) the basis of the mean: 1, and the
-values of a trend where there is one; theta (d + 3,) as in :mod:`idds_learners.kernel`. float64 throughout.
+values of a trend where there is one; theta (d + 4,) as in :mod:`idds_learners.kernel`. float64 throughout.
 
 Sources: Rasmussen & Williams, *Gaussian Processes for Machine Learning* (2006), chapters 2, 4, 5 (kernel, mean by
 generalised least squares, marginal likelihood and its gradient); Dubrule, *Math. Geol.* 15 (1983) 687 (leave-one-out
@@ -23,9 +23,9 @@ from scipy.optimize import minimize
 
 from idds_learners import kernel
 from idds_learners.factor import Factor, factor
-from idds_learners.kernel import matern52
+from idds_learners.kernel import matern
 
-__all__ = ["GP", "Fitted", "LooErrors", "Prior", "fit", "matern52", "objective"]
+__all__ = ["GP", "Fitted", "LooErrors", "Prior", "fit", "matern", "objective"]
 
 Array = NDArray[np.float64]
 Trend = Callable[[Array], Array]
@@ -41,28 +41,28 @@ JITTER = 1e-8
 class Prior:
     """Normal priors on theta, and its box.
 
-    Log lengthscale (sqrt 2 + log(d) / 2, sqrt 3), logit of the additive share (0, 2), log output variance (0, 2), log
-    nugget (log 1e-4, 3).
+    Log lengthscale (sqrt 2 + log(d) / 2, sqrt 3), logit of the roughness (-2, 2) and of the additive share (0, 2), log
+    output variance (0, 2), log nugget (log 1e-4, 3).
     """
 
     dimension: int
 
     @cached_property
     def mean(self) -> Array:
-        """(d + 3,) means."""
+        """(d + 4,) means."""
         length = math.sqrt(2) + 0.5 * math.log(self.dimension)
-        return np.array([length] * self.dimension + [0.0, 0.0, math.log(1e-4)])
+        return np.array([length] * self.dimension + [-2.0, 0.0, 0.0, math.log(1e-4)])
 
     @cached_property
     def sd(self) -> Array:
-        """(d + 3,) standard deviations."""
-        return np.array([math.sqrt(3)] * self.dimension + [2.0, 2.0, 3.0])
+        """(d + 4,) standard deviations."""
+        return np.array([math.sqrt(3)] * self.dimension + [2.0, 2.0, 2.0, 3.0])
 
     @cached_property
     def bounds(self) -> Array:
-        """(d + 3, 2) lowest and highest."""
+        """(d + 4, 2) lowest and highest."""
         box = np.log(np.array([LENGTHSCALE_BOUNDS] * self.dimension + [VARIANCE_BOUNDS, NUGGET_BOUNDS]))
-        return np.insert(box, self.dimension, SHARE_BOUNDS, axis=0)
+        return np.insert(box, self.dimension, [SHARE_BOUNDS, SHARE_BOUNDS], axis=0)
 
     def starts(self) -> list[Array]:
         """Where a first fit begins: middling, short and long lengthscales."""
@@ -98,7 +98,7 @@ def objective(theta: Array, D2: Array, y: Array, noise2: Array, H: Array, prior:
 
     Parameters
     ----------
-    theta : (d + 3,)
+    theta : (d + 4,)
     D2 : (d, n, n)
         Squared differences, one matrix for each coordinate.
     y, noise2 : (n,)
@@ -108,7 +108,7 @@ def objective(theta: Array, D2: Array, y: Array, noise2: Array, H: Array, prior:
 
     """
     n, nugget = len(y), math.exp(theta[-1])
-    Kf, by_lengthscale, by_share = kernel.slopes(D2, theta)
+    Kf, by_lengthscale, by_roughness, by_share = kernel.slopes(D2, theta)
     K = Kf.copy()
     K.flat[:: n + 1] += nugget + noise2
     L = cholesky_of(K)
@@ -122,6 +122,7 @@ def objective(theta: Array, D2: Array, y: Array, noise2: Array, H: Array, prior:
     W = inverse - np.outer(alpha, alpha)
     gradient = np.empty(len(theta))
     gradient[: -kernel.extra] = 0.5 * np.tensordot(by_lengthscale, W, axes=([1, 2], [0, 1]))
+    gradient[-4] = 0.5 * float((W * by_roughness).sum())
     gradient[-3] = 0.5 * float((W * by_share).sum())
     gradient[-2] = 0.5 * float((W * Kf).sum())
     gradient[-1] = 0.5 * nugget * float(np.trace(W))
@@ -142,7 +143,7 @@ def basis(U: Array, trend: Trend | None) -> Array:
 
 @dataclass(frozen=True)
 class Fitted:
-    """Hyper-parameters theta (d + 3,), what y was standardised with when they were found (centre, spread), and the
+    """Hyper-parameters theta (d + 4,), what y was standardised with when they were found (centre, spread), and the
     distance from the level beyond which values had a tolerance (far).
     """
 
@@ -158,7 +159,7 @@ def fit(X: Array, y: Array, noise: Array, starts: Sequence[Array] = (), trend: T
     Parameters
     ----------
     X : (n, d); y, noise : (n,)
-    starts : sequence of (d + 3,)
+    starts : sequence of (d + 4,)
         Where to begin; empty: the three starts of the prior.
     trend : U (m, d) -> (m,)
 
@@ -210,7 +211,7 @@ class GP:
 
     @property
     def theta(self) -> Array:
-        """(d + 3,) the hyper-parameters."""
+        """(d + 4,) the hyper-parameters."""
         return self.fitted.theta
 
     @property
@@ -238,7 +239,7 @@ class GP:
 
         def growing(jitter: float) -> Factor:
             key = theta.tobytes() + np.float64(jitter).tobytes()
-            return factor(key, lambda A, B: matern52(A, B, theta), jitter)
+            return factor(key, lambda A, B: matern(A, B, theta), jitter)
 
         return self._factored(growing, self.X, self._extra)
 
@@ -330,7 +331,7 @@ class GP:
         if keep:
             W = growing.project(self.X, L, U)
         else:
-            W = solve_triangular(L, matern52(self.X, U, self.theta), lower=True, check_finite=False)
+            W = solve_triangular(L, matern(self.X, U, self.theta), lower=True, check_finite=False)
         H = basis(U, self.trend)
         LH = solve_triangular(L, self._basis, lower=True, check_finite=False)
         rest = self._standardised - self._basis @ self.beta
@@ -348,7 +349,7 @@ class GP:
     def covariance(self, A: Array, B: Array, VA: Array, VB: Array) -> Array:
         """(a, b) posterior covariance of A (a, d) and B (b, d) whose projections are VA and VB, in units of y."""
         n = self.taking
-        inner = matern52(A, B, self.theta) - VA[:n].T @ VB[:n] + VA[n:].T @ VB[n:]
+        inner = matern(A, B, self.theta) - VA[:n].T @ VB[:n] + VA[n:].T @ VB[n:]
         return np.asarray(inner * self.spread**2)
 
     def variance(self, V: Array) -> Array:
@@ -380,9 +381,9 @@ class GP:
         there is no noise: neither is reported.
         """
         bounds = Prior(self.X.shape[1]).bounds
-        labels = [*names, "additive", "variance", "nugget"]
+        labels = [*names, "roughness", "additive", "variance", "nugget"]
         low = [f"{n}:low" for n, t, (a, _) in zip(labels, self.theta, bounds, strict=True)
-               if n not in ("nugget", "additive") and t <= a + 1e-6]  # fmt: skip
+               if n not in ("nugget", "roughness", "additive") and t <= a + 1e-6]  # fmt: skip
         high = [f"{n}:high" for n, t, (_, b) in zip(labels, self.theta, bounds, strict=True)
-                if n not in (*names, "additive") and t >= b - 1e-6]  # fmt: skip
+                if n not in (*names, "roughness", "additive") and t >= b - 1e-6]  # fmt: skip
         return low + high
