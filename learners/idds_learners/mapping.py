@@ -20,6 +20,7 @@ from idds_core.stopwatch import part
 from idds_learners import feasibility, kernel
 from idds_learners import surrogate as gp_model
 from idds_learners.acquisition import Field, distances
+from idds_learners.censoring import sites
 from idds_learners.design import Cloud
 from idds_learners.surrogate import GP, Fitted, Trend
 from idds_learners.transform import Scale
@@ -42,28 +43,45 @@ _NOISY = 0.05
 #: up to here a fit also starts anew: a first guess from few points may be a poor local optimum
 _FEW = 100
 _DIGITS = 12
+_SIDES = {"above": 1.0, "below": -1.0}
+
+
+def _is_bound(point: Point, scales: Mapping[str, Scale]) -> bool:
+    return point.observation is not None and any(t in point.observation.censored for t in scales)
 
 
 @dataclass(frozen=True)
 class Data:
-    """The measured points: X (n, d) in the unit cube, and for each target y (n,) and noise (n,), transformed."""
+    """The measured points: X (n, d) in the unit cube, and for each target y (n,) and noise (n,), transformed.
+
+    side : (n,) +1 where y is only a bound and the truth above it, -1 where it is below, else 0. Rows that are a bound
+        of any target are the last ones.
+    """
 
     X: Array
     y: Mapping[str, Array]
     noise: Mapping[str, Array]
+    side: Mapping[str, Array]
     scales: Mapping[str, Scale]
 
     @classmethod
     def of(cls, history: History, scales: Mapping[str, Scale], points: Sequence[Point]) -> Data:
         """The data of some measured points, in the order in which they came in."""
-        points = sorted(points, key=lambda p: (p.ingest_no or 0, p.number))  # new ones come last: factors grow
+        # new ones come last: factors grow; bounds after all others, for what they stand for moves with every point
+        points = sorted(points, key=lambda p: (_is_bound(p, scales), p.ingest_no or 0, p.number))
         seen = [p.observation for p in points if p.observation is not None]
-        y, noise = {}, {}
+        y, noise, side = {}, {}, {}
         for target, scale in scales.items():
             values = np.array([o.values[target] for o in seen], dtype=float)
             sigmas = np.array([o.sigmas.get(target, 0.0) for o in seen], dtype=float)
             y[target], noise[target] = scale.forward(values), scale.sigma(values, sigmas)
-        return cls(history.unit(points), y, noise, scales)
+            side[target] = np.array([_SIDES.get(o.censored.get(target, ""), 0.0) for o in seen], dtype=float)
+        return cls(history.unit(points), y, noise, side, scales)
+
+    def bounds(self, target: str) -> NDArray[np.bool_]:
+        """(n,) which values are taken as bounds: none while there are too few others to tell what they mean."""
+        found = self.side[target] != 0
+        return found if np.count_nonzero(~found) >= LEAST else np.zeros_like(found)
 
     def spread(self, target: str, far: float) -> Array:
         """(n,) standard deviations with which the values are taken: noise, and tolerance beyond `far`."""
@@ -71,8 +89,18 @@ class Data:
 
     def gp(self, target: str, fitted: Fitted, trend: Trend | None) -> GP:
         """The process of a target with given hyper-parameters."""
-        noise = float(np.median(self.noise[target]))
-        return GP(self.X, self.y[target], self.spread(target, fitted.far), fitted, trend, noise)
+        noise, cut = float(np.median(self.noise[target])), self.bounds(target)
+        y, spread = self.y[target], self.spread(target, fitted.far)
+        if not cut.any():
+            return GP(self.X, y, spread, fitted, trend, noise)
+        gp, at = GP(self.X[~cut], y[~cut], spread[~cut], fitted, trend, noise), self.X[cut]
+        V, mean = gp.project(at)
+        covariance = gp.covariance(at, at, V, V)
+        covariance.flat[:: len(at) + 1] += gp.nugget * gp.spread**2 + spread[cut] ** 2
+        y, spread = y.copy(), spread.copy()
+        y[cut], width = sites(mean, covariance, y[cut], self.side[target][cut])
+        spread[cut] = np.hypot(spread[cut], width)
+        return GP(self.X, y, spread, fitted, trend, noise)
 
 
 @dataclass(frozen=True)
@@ -87,6 +115,7 @@ class Maps:
     fitted : number of points that the hyper-parameters were fitted to, by target.
     residuals : of what came in last, by target; trends : ``module:function`` of the targets that have one.
     feasible : a process of where points can exist; None while none ended infeasible.
+    bounds : by target, (n,) which rows of its process stand for values that are only bounds.
 
     """
 
@@ -99,6 +128,7 @@ class Maps:
     residuals: Mapping[str, list[float]] = field(default_factory=dict)
     trends: Mapping[str, str] = field(default_factory=dict)
     feasible: GP | None = None
+    bounds: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
 
     @property
     def levels(self) -> dict[str, float]:
@@ -181,7 +211,8 @@ def learn(history: History, scales: Mapping[str, Scale], named: Mapping[str, str
     residuals = _ahead(history, scales, trends)
     past = _past_residuals(history)
     kappa = {t: kappa_of([*past.get(t, []), *residuals.get(t, [])]) for t in scales}
-    return Maps(tuple(scales), history.space, scales, gps, kappa, fitted, residuals, named, _feasible(history))
+    bounds = {t: data.bounds(t) for t in scales}
+    return Maps(tuple(scales), history.space, scales, gps, kappa, fitted, residuals, named, _feasible(history), bounds)
 
 
 def _feasible(history: History) -> GP | None:
@@ -223,7 +254,8 @@ def _fitted(data: Data, target: str, before: Mapping[str, Any] | None, trend: Tr
     far = scale.far(y)
     if np.median(data.noise[target]) > far * _NOISY:
         far = math.inf
-    near = np.sort(np.argsort(np.abs(y - scale.threshold), kind="stable")[:_FITTED_TO])
+    distance = np.abs(y - scale.threshold) + np.where(data.bounds(target), math.inf, 0.0)
+    near = np.sort(np.argsort(distance, kind="stable")[: min(_FITTED_TO, int(np.isfinite(distance).sum()))])
     found = gp_model.fit(data.X[near], y[near], data.spread(target, far)[near], starts, trend)
     return replace(found, far=far), n
 
@@ -258,7 +290,8 @@ def _ahead(history: History, scales: Mapping[str, Scale], trends: Mapping[str, T
         gp = data.gp(target, known, trends.get(target))
         mean, sd = gp.predict(fresh.X)
         spread = np.sqrt(sd**2 + gp.nugget * gp.spread**2 + fresh.spread(target, known.far) ** 2)
-        found[target] = [_rounded(r) for r in (fresh.y[target] - mean) / spread]
+        told = fresh.side[target] == 0  # a bound is met or not: it has no residual
+        found[target] = [_rounded(r) for r in ((fresh.y[target] - mean) / spread)[told]]
     return found
 
 
@@ -287,7 +320,7 @@ def diagnose(history: History, maps: Maps, cloud: Cloud, fields: Mapping[str, Fi
     """
     p = feasibility.probability(maps.feasible, cloud.unit)
     names = history.space.names
-    by_target = {t: _told(maps.gps[t], maps.scales[t], f, p, names) for t, f in fields.items()}
+    by_target = {t: _told(maps, t, f, p, names) for t, f in fields.items()}
     ends = (PointState.MEASURED, PointState.INFEASIBLE, PointState.PRUNED)
     looked = [p for p in history.points if p.state in ends]
     radius, volume = coverage(cloud.unit[p > 0], history.unit(looked))
@@ -307,9 +340,10 @@ def diagnose(history: History, maps: Maps, cloud: Cloud, fields: Mapping[str, Fi
     }
 
 
-def _told(gp: GP, scale: Scale, f: Field, p: Array, names: Sequence[str]) -> dict[str, Any]:
+def _told(maps: Maps, target: str, f: Field, p: Array, names: Sequence[str]) -> dict[str, Any]:
     """The same of one target; p : (N,) what each place of the pool counts for."""
-    loo = gp.leave_one_out()
+    gp, scale, cut = maps.gps[target], maps.scales[target], maps.bounds[target]
+    loo, told = gp.leave_one_out(), ~cut  # of what was measured: a bound has no error
     z = (scale.threshold - f.mean) / (f.inflation * f.sd)
     inside = z if scale.below else -z
 
@@ -319,8 +353,9 @@ def _told(gp: GP, scale: Scale, f: Field, p: Array, names: Sequence[str]) -> dic
     return {
         "emv": share(ndtr(-f.a)),
         "kappa": _rounded(f.inflation),
-        "loo_rmse": _rounded(math.sqrt(float(np.mean(loo.residuals**2)))),
-        "loo_z2": _rounded(np.mean(loo.z**2)),
+        "loo_rmse": _rounded(math.sqrt(float(np.mean(loo.residuals[told] ** 2)))),
+        "loo_z2": _rounded(np.mean(loo.z[told] ** 2)),
+        **({"n_censored": int(cut.sum())} if cut.any() else {}),
         "at_bounds": gp.at_bounds(names),
         "lengthscales": {n: _rounded(math.exp(t)) for n, t in zip(names, gp.theta[: len(names)], strict=True)},
         "additive": _rounded(kernel.additive_share(gp.theta)),

@@ -21,7 +21,7 @@ from idds_agents.report.document import (
 )
 from idds_agents.report.reading import LoopView, view_loop
 from idds_agents.topups import said_of
-from idds_core.history import History
+from idds_core.history import History, Observation
 from idds_core.store import Job, Store
 
 __all__ = ["ls", "show"]
@@ -175,7 +175,7 @@ def _failures(found: list[dict[str, Any]]) -> list[str]:
 
 def _seen(point: dict[str, Any]) -> str:
     observation = point["observation"]
-    return _fact("", observation["values"]) if observation else ""
+    return _fact("", Observation.from_json(observation).said) if observation else ""
 
 
 def _reports(job: dict[str, Any]) -> list[str]:
@@ -249,7 +249,7 @@ def _hidden(store: Store, target: Target) -> _Listing:
 def _points(loop: str, history: History, iteration: int) -> _Listing:
     rows: list[list[Any]] = [
         [point_path(loop, p.iteration, p.number), str(p.state), _fact("", dict(p.parameters)),
-         _fact("", dict(p.observation.values)) if p.observation else "",
+         _fact("", p.observation.said) if p.observation else "",
          said_of(p.adds, history.replaced.get(p.number))]
         for p in history.points
         if p.iteration == iteration

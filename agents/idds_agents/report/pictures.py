@@ -160,9 +160,10 @@ def _words(view: LoopView, point: Point) -> str:
         unit = "" if isinstance(parameter, (Categorical, Ordered)) else f" {parameter.unit}"
         words.append(f"{name} = {_number(value)}{unit}".rstrip())
     if point.observation:
-        for name, value in point.observation.values.items():
+        for name, value in point.observation.said.items():
             sigma = point.observation.sigmas.get(name)
-            words.append(f"{name} = {value:.4g}" + (f" ± {sigma:.2g}" if sigma else ""))
+            said = f"{name} {value}" if isinstance(value, str) else f"{name} = {value:.4g}"
+            words.append(said + (f" ± {sigma:.2g}" if sigma else ""))
     return "\n".join(w[:200] for w in words[:_MOST_WORDS])
 
 
