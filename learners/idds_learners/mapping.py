@@ -46,10 +46,6 @@ _DIGITS = 12
 _SIDES = {"above": 1.0, "below": -1.0}
 
 
-def _is_bound(point: Point, scales: Mapping[str, Scale]) -> bool:
-    return point.observation is not None and any(t in point.observation.censored for t in scales)
-
-
 @dataclass(frozen=True)
 class Data:
     """The measured points: X (n, d) in the unit cube, and for each target y (n,) and noise (n,), transformed.
@@ -67,16 +63,19 @@ class Data:
     @classmethod
     def of(cls, history: History, scales: Mapping[str, Scale], points: Sequence[Point]) -> Data:
         """The data of some measured points, in the order in which they came in."""
-        # new ones come last: factors grow; bounds after all others, for what they stand for moves with every point
-        points = sorted(points, key=lambda p: (_is_bound(p, scales), p.ingest_no or 0, p.number))
+        points = sorted(points, key=lambda p: (p.ingest_no or 0, p.number))  # new ones come last: factors grow
         seen = [p.observation for p in points if p.observation is not None]
         y, noise, side = {}, {}, {}
         for target, scale in scales.items():
             values = np.array([o.values[target] for o in seen], dtype=float)
             sigmas = np.array([o.sigmas.get(target, 0.0) for o in seen], dtype=float)
             y[target], noise[target] = scale.forward(values), scale.sigma(values, sigmas)
-            side[target] = np.array([_SIDES.get(o.censored.get(target, ""), 0.0) for o in seen], dtype=float)
-        return cls(history.unit(points), y, noise, side, scales)
+            told = np.array([_SIDES.get(o.censored.get(target, ""), 0.0) for o in seen], dtype=float)
+            side[target] = np.where((told == 0) & (sigmas == 0), scale.beyond(values), told)
+        # bounds after all others: what they stand for moves with every point
+        order = np.argsort(np.any([s != 0 for s in side.values()], axis=0), kind="stable")
+        y, noise, side = ({t: a[order] for t, a in of.items()} for of in (y, noise, side))
+        return cls(history.unit(points)[order], y, noise, side, scales)
 
     def bounds(self, target: str) -> NDArray[np.bool_]:
         """(n,) which values are taken as bounds: none while there are too few others to tell what they mean."""
@@ -256,8 +255,13 @@ def _fitted(data: Data, target: str, before: Mapping[str, Any] | None, trend: Tr
         far = math.inf
     distance = np.abs(y - scale.threshold) + np.where(data.bounds(target), math.inf, 0.0)
     near = np.sort(np.argsort(distance, kind="stable")[: min(_FITTED_TO, int(np.isfinite(distance).sum()))])
-    found = gp_model.fit(data.X[near], y[near], data.spread(target, far)[near], starts, trend)
-    return replace(found, far=far), n
+    found = replace(gp_model.fit(data.X[near], y[near], data.spread(target, far)[near], starts, trend), far=far)
+    if data.bounds(target).any():  # with sites kept, the slope of the likelihood is that of expectation propagation
+        gp = data.gp(target, found, trend)
+        few = np.argsort(np.abs(gp.y - scale.threshold) + gp.noise, kind="stable")[:_FITTED_TO]
+        again = gp_model.fit(gp.X[few], gp.y[few], gp.noise[few], [found.theta], trend, found)
+        found = replace(again, far=far)
+    return found, n
 
 
 def _past_residuals(history: History) -> dict[str, list[float]]:

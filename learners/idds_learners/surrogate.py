@@ -153,7 +153,14 @@ class Fitted:
     far: float = math.inf
 
 
-def fit(X: Array, y: Array, noise: Array, starts: Sequence[Array] = (), trend: Trend | None = None) -> Fitted:
+def fit(
+    X: Array,
+    y: Array,
+    noise: Array,
+    starts: Sequence[Array] = (),
+    trend: Trend | None = None,
+    like: Fitted | None = None,
+) -> Fitted:
     """The theta of highest posterior density (MAP), by L-BFGS-B.
 
     Parameters
@@ -165,7 +172,7 @@ def fit(X: Array, y: Array, noise: Array, starts: Sequence[Array] = (), trend: T
 
     """
     prior = Prior(X.shape[1])
-    centre, spread = standard(y)
+    centre, spread = standard(y) if like is None else (like.centre, like.spread)
     D2 = np.ascontiguousarray(((X[:, None, :] - X[None, :, :]) ** 2).transpose(2, 0, 1))
     arguments = (D2, (y - centre) / spread, (noise / spread) ** 2, basis(X, trend), prior)
     best, lowest = prior.mean, math.inf

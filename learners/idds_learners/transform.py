@@ -117,6 +117,11 @@ class Scale:
             )
         return self._squashed(self._clipped(values))
 
+    def beyond(self, values: Array) -> Array:
+        """(n,) values -> -1 at or below the clip, +1 at or above its other end, else 0: more than that nobody knows."""
+        low, high = TRANSFORMS[self.transform].clip
+        return np.where(values <= low, -1.0, np.where(values >= high, 1.0, 0.0))
+
     def sigma(self, values: Array, sigmas: Array) -> Array:
         """(n,) standard deviations of the target -> (n,) of the transformed, squashed target; always finite.
 
