@@ -276,8 +276,8 @@ class History:
     def digest(self) -> str:
         """sha256 of canonical JSON, ordered by point number, of (parameters, state, failure class, values, sigmas).
 
-        A point that tops up another says so in it, and one with a value that is only a bound. No times, paths, attempts or definition: equal digests mean equal
-        physics.
+        A point that tops up another says so in it, and one with a value that is only a bound. No times, paths, attempts
+        or definition: equal digests mean equal physics.
         """
         rows = [
             [

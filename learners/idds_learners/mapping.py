@@ -65,17 +65,18 @@ class Data:
         """The data of some measured points, in the order in which they came in."""
         points = sorted(points, key=lambda p: (p.ingest_no or 0, p.number))  # new ones come last: factors grow
         seen = [p.observation for p in points if p.observation is not None]
-        y, noise, side = {}, {}, {}
-        for target, scale in scales.items():
-            values = np.array([o.values[target] for o in seen], dtype=float)
-            sigmas = np.array([o.sigmas.get(target, 0.0) for o in seen], dtype=float)
+        unit, y, noise, side = history.unit(points), {}, {}, {}
+        for target, scale in ((t, s.at(unit)) for t, s in scales.items()):
+            of = scale.target or target
+            values = np.array([o.values[of] for o in seen], dtype=float)
+            sigmas = np.array([o.sigmas.get(of, 0.0) for o in seen], dtype=float)
             y[target], noise[target] = scale.forward(values), scale.sigma(values, sigmas)
-            told = np.array([_SIDES.get(o.censored.get(target, ""), 0.0) for o in seen], dtype=float)
+            told = np.array([_SIDES.get(o.censored.get(of, ""), 0.0) for o in seen], dtype=float)
             side[target] = np.where((told == 0) & (sigmas == 0), scale.beyond(values), told)
         # bounds after all others: what they stand for moves with every point
         order = np.argsort(np.any([s != 0 for s in side.values()], axis=0), kind="stable")
-        y, noise, side = ({t: a[order] for t, a in of.items()} for of in (y, noise, side))
-        return cls(history.unit(points)[order], y, noise, side, scales)
+        y, noise, side = ({t: a[order] for t, a in each.items()} for each in (y, noise, side))
+        return cls(unit[order], y, noise, side, {t: s.at(unit[order]) for t, s in scales.items()})
 
     def bounds(self, target: str) -> NDArray[np.bool_]:
         """(n,) which values are taken as bounds: none while there are too few others to tell what they mean."""
@@ -108,7 +109,7 @@ class Maps:
 
     Attributes
     ----------
-    targets : names
+    targets : names of the contours: of a target, or ``target.name`` where it has several
     space : Space
     scales, gps, kappa : by target; kappa inflates every standard deviation that leaves this class.
     fitted : number of points that the hyper-parameters were fitted to, by target.
@@ -131,8 +132,23 @@ class Maps:
 
     @property
     def levels(self) -> dict[str, float]:
-        """The contour's level of each target, in its own unit."""
-        return {t: s.level for t, s in self.scales.items()}
+        """The contour's level of each target, in its own unit, where it is the same everywhere."""
+        return {t: s.level for t, s in self.scales.items() if s.varying is None}
+
+    @property
+    def level_texts(self) -> dict[str, float | str]:
+        """The level of each target as it was given: a number, or an expression of the parameters."""
+        return {t: s.level if s.varying is None else str(s.varying) for t, s in self.scales.items()}
+
+    @property
+    def observes(self) -> dict[str, str]:
+        """Which value of an observation each contour is of."""
+        return {t: s.target or t for t, s in self.scales.items()}
+
+    def levels_at(self, points: Sequence[Mapping[str, Any]]) -> dict[str, Array]:
+        """(n,) levels at the points, of each target whose level depends on them."""
+        unit = self.space.to_unit(points)
+        return {t: s.varying(unit) for t, s in self.scales.items() if s.varying is not None}
 
     def predict(self, points: Sequence[Mapping[str, Any]]) -> Mapping[str, Prediction]:
         """Mean, standard deviation (inflated by kappa) and probability of exclusion of each target at the points."""
@@ -142,7 +158,7 @@ class Maps:
         """The same at unit (n, d) in the unit cube."""
         found = {}
         for target in self.targets:
-            scale, (mean, sd) = self.scales[target], self.gps[target].predict(unit)
+            scale, (mean, sd) = self.scales[target].at(unit), self.gps[target].predict(unit)
             sd = sd * self.kappa[target]
             z = (scale.threshold - mean) / sd
             found[target] = Prediction(scale.back(mean), scale.back_sigma(mean, sd), ndtr(z if scale.below else -z))
@@ -160,7 +176,7 @@ class Maps:
         for target, gp in self.gps.items():
             V, mean = gp.project(unit, keep=True)
             sd = np.sqrt(gp.variance(V))
-            found[target] = Field(gp, self.scales[target].threshold, mean, sd, V, self.kappa[target])
+            found[target] = Field(gp, self.scales[target].at(unit).threshold, mean, sd, V, self.kappa[target])
         return found
 
     @cached_property
@@ -348,7 +364,7 @@ def _told(maps: Maps, target: str, f: Field, p: Array, names: Sequence[str]) -> 
     """The same of one target; p : (N,) what each place of the pool counts for."""
     gp, scale, cut = maps.gps[target], maps.scales[target], maps.bounds[target]
     loo, told = gp.leave_one_out(), ~cut  # of what was measured: a bound has no error
-    z = (scale.threshold - f.mean) / (f.inflation * f.sd)
+    z = (f.threshold - f.mean) / (f.inflation * f.sd)
     inside = z if scale.below else -z
 
     def share(of: NDArray[Any]) -> float:

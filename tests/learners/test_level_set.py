@@ -50,6 +50,9 @@ def test_targets_are_given_as_one_name_or_several(targets: Any) -> None:
         (LevelSet("f", level=1.5), "level 1.5 of f has no probit"),
         (LevelSet("f", level=0.0, transform="log"), "level 0.0 of f has no log"),
         (LevelSet("f", level={"g": 0.1}), "level None of f is no number"),
+        (LevelSet("f", level={"f": {"up": 1.5}}), "level 1.5 of f.up has no probit"),
+        (LevelSet("f", level={"f": {"1st": 0.1}}), "contour '1st' of f is no name"),
+        (LevelSet("f", level={"f": {}}), "level of f names no contour"),
         (LevelSet("f", excluded="left"), "neither below nor above"),
         (LevelSet(["f", "f"]), "repeat a name"),
         (LevelSet("f", first=0), "first=0 is below 1"),
@@ -193,7 +196,7 @@ def test_a_top_up_is_a_surprise_to_the_map_that_knew_nothing_of_what_it_is_made_
     before = first if "replicate" in adds else dataclasses.replace(first, points=history.measured[:-1])
     state = history.iterations[0].state["gp"]["f"]
     fitted = Fitted(np.array(state["theta"]), state["centre"], state["spread"])
-    known = Data.of(before, learner.scales(), before.measured)
+    known = Data.of(before, learner.scales(before.space), before.measured)
     gp = GP(known.X, known.y["f"], known.noise["f"], fitted)
     mean, sd = gp.predict(history.unit([new]))
     expected = (seen.values["f"] - mean) / np.hypot(sd, gp.spread * gp.nugget**0.5)

@@ -10,7 +10,7 @@ from idds_agents.report.choice import choice_text
 from idds_agents.report.cuts import Slices, fixed_text, near
 from idds_agents.report.frames import Frame
 from idds_agents.report.reading import LoopView
-from idds_agents.report.surface import Axis, Surface, forbidden, levels_of
+from idds_agents.report.surface import Axis, Surface, forbidden, level_words, levels_of, observed
 from idds_agents.report.svg import Box, Scale, filled_path, line_path, lines_path
 from idds_agents.topups import said_of
 from idds_core.history import Point
@@ -77,9 +77,9 @@ def _scale(axis: Axis, first: float, last: float) -> Scale:
 
 
 def _targets(view: LoopView) -> list[dict[str, Any]]:
-    levels = levels_of(view)
+    levels = level_words(view)
     return [
-        {"name": t, "colour": i % COLOURS, "level": f"{levels[t]:g}" if t in levels else ""}
+        {"name": t, "colour": i % COLOURS, "level": f"{v:g}" if isinstance(v := levels.get(t, ""), float) else v}
         for i, t in enumerate(view.surrogate.targets if view.surrogate else ())
     ]
 
@@ -211,7 +211,7 @@ def _panel(view: LoopView, surface: Surface, axis: Axis, target: str) -> Box:
     import numpy as np
 
     p = surface.grid.predictions[target]
-    seen = [o.values[target] for o in (q.observation for q in view.history.measured) if o]
+    seen = [o.values[observed(view, target)] for o in (q.observation for q in view.history.measured) if o]
     level = levels_of(view).get(target)
     shown = np.concatenate([p.mean, p.mean - p.sd, p.mean + p.sd, seen, [] if level is None else [level]])
     shown = shown[np.isfinite(shown)]
