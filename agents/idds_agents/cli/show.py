@@ -110,6 +110,11 @@ def _lines(document: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _pair(name: str, value: Any) -> str:
+    text = _fact("", value)
+    return f"{name} {text}" if text[:2] in ("> ", "< ") else f"{name}={text}"  # a bound says its own sign
+
+
 def _fact(name: str, value: Any) -> str:
     if name == "elapsed_s":
         return duration(float(value))
@@ -121,8 +126,11 @@ def _fact(name: str, value: Any) -> str:
                          f"({_fact('', b['parameters'])})" for b in value)  # fmt: skip
     if name == "adds":
         return said_of(value)
+    if name == "observation" and isinstance(value, dict):
+        seen = {**value, "values": Observation.from_json(value).said}
+        value = {k: v for k, v in seen.items() if k != "censored"}
     if isinstance(value, dict):
-        return ", ".join(f"{k}={_fact('', v)}" for k, v in value.items() if v not in ({}, None))
+        return ", ".join(_pair(k, v) for k, v in value.items() if v not in ({}, None))
     return ", ".join(map(str, value)) if isinstance(value, list) else number(value)
 
 

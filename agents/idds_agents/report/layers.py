@@ -156,7 +156,8 @@ def curve(axes: Axes, view: LoopView, surface: Surface, target: str, index: int)
     (axis,), p = surface.axes, surface.grid.predictions[target]
     axes.fill_between(axis.values, p.mean - p.sd, p.mean + p.sd, color=colour(index), alpha=0.22, linewidth=0)
     axes.plot(axis.values, p.mean, color=colour(index), linewidth=2.0, label=f"{target} ({_BAND})")
-    level, dashed = surface.grid.levels.get(target), {"color": INK, "linewidth": 1.0, "linestyle": (0, (4, 2))}
+    level = surface.grid.levels.get(target)
+    dashed: dict[str, Any] = {"color": INK, "linewidth": 1.0, "linestyle": (0, (4, 2))}
     if isinstance(level, (int, float)):
         axes.axhline(level, label=f"level {level:g}", **dashed)
     elif level is not None:
