@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from idds_core.history import History, IterationRecord, Point
+from idds_core.history import History, Point
 from idds_core.ports import Prediction
 from idds_core.space import Space
 from idds_core.states import PointState
@@ -22,6 +22,7 @@ from idds_learners import surrogate as gp_model
 from idds_learners.acquisition import Field, distances
 from idds_learners.censoring import sites
 from idds_learners.design import Cloud
+from idds_learners.records import past_residuals, recorded, split
 from idds_learners.surrogate import GP, Fitted, Trend
 from idds_learners.transform import Scale
 from idds_learners.trend import trend_of
@@ -217,37 +218,17 @@ def learn(history: History, scales: Mapping[str, Scale], named: Mapping[str, str
     named = named or {}
     trends = {t: trend_of(name, history.space) for t, name in named.items()}
     data = Data.of(history, scales, history.measured)
-    before = _recorded(history.iterations)
+    before = recorded(history.iterations)
     gps, fitted = {}, {}
     for target in scales:
         with part("fit"):
             found, n = _fitted(data, target, before.get(target), trends.get(target))
         gps[target], fitted[target] = data.gp(target, found, trends.get(target)), n
     residuals = _ahead(history, scales, trends)
-    past = _past_residuals(history)
+    past = past_residuals(history)
     kappa = {t: kappa_of([*past.get(t, []), *residuals.get(t, [])]) for t in scales}
-    bounds = {t: data.bounds(t) for t in scales}
-    return Maps(tuple(scales), history.space, scales, gps, kappa, fitted, residuals, named, _feasible(history), bounds)
-
-
-def _feasible(history: History) -> GP | None:
-    """A process of where points can exist, its rows in the order in which they came in; None while all could be."""
-    bad, good = history.infeasible, history.measured
-    if not bad:
-        return None
-    order = [(p.ingest_no or 0, p.number, p, value) for points, value in ((good, 1.0), (bad, -1.0))
-             for p in sorted(points, key=lambda p: p.number)[-feasibility.MOST :]]  # fmt: skip
-    order.sort(key=lambda row: row[:2])
-    return feasibility.process(history.unit([row[2] for row in order]), np.array([row[3] for row in order]))
-
-
-def _recorded(iterations: Sequence[IterationRecord]) -> Mapping[str, Any]:
-    """Hyper-parameters of the newest record that has any."""
-    for record in reversed(iterations):
-        if record.state.get("gp"):
-            found: Mapping[str, Any] = record.state["gp"]
-            return found
-    return {}
+    bounds, feasible = {t: data.bounds(t) for t in scales}, feasibility.of_history(history)
+    return Maps(tuple(scales), history.space, scales, gps, kappa, fitted, residuals, named, feasible, bounds)
 
 
 def _known(before: Mapping[str, Any] | None, dimension: int) -> Fitted | None:
@@ -280,25 +261,16 @@ def _fitted(data: Data, target: str, before: Mapping[str, Any] | None, trend: Tr
     return found, n
 
 
-def _past_residuals(history: History) -> dict[str, list[float]]:
-    """Residuals on record of all iterations before the one that has just closed, oldest first, by target."""
-    found: dict[str, list[float]] = {}
-    for record in history.iterations[:-1]:
-        for target, values in record.diagnostics.get("residuals", {}).items():
-            found.setdefault(target, []).extend(values)
-    return found
-
-
 def _ahead(history: History, scales: Mapping[str, Scale], trends: Mapping[str, Trend]) -> dict[str, list[float]]:
     """Standardised residuals of what has just come in, from the surrogate as it stood before, by target.
 
     In batch mode that is the iteration just closed; in steady mode what was ingested since the question before. Its
     hyper-parameters are those on record; without any, or with too few points before, there are no residuals.
     """
-    before = _recorded(history.iterations[:-1])
+    before = recorded(history.iterations[:-1])
     if not before:
         return {}
-    old, new = _split(history)
+    old, new = split(history)
     if len(old) < LEAST or not new:
         return {}
     data, fresh = Data.of(history, scales, old), Data.of(history, scales, new)
@@ -313,17 +285,6 @@ def _ahead(history: History, scales: Mapping[str, Scale], trends: Mapping[str, T
         told = fresh.side[target] == 0  # a bound is met or not: it has no residual
         found[target] = [_rounded(r) for r in ((fresh.y[target] - mean) / spread)[told]]
     return found
-
-
-def _split(history: History) -> tuple[list[Point], list[Point]]:
-    """Measured points that were known at the question before, and those that have come in since."""
-    last = history.iterations[-1]
-    if last.ingested_upto is None:
-        return ([p for p in history.measured if p.iteration < last.number],
-                [p for p in history.measured if p.iteration == last.number])  # fmt: skip
-    before = history.iterations[-2].ingested_upto or 0 if len(history.iterations) > 1 else 0
-    known = [(p, p.ingest_no) for p in history.measured if p.ingest_no is not None]
-    return [p for p, n in known if n <= before], [p for p, n in known if before < n <= last.ingested_upto]
 
 
 def _rounded(value: float | np.floating[Any]) -> float:
