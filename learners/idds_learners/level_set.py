@@ -105,7 +105,7 @@ class Mapped:
         """What is wrong with levels that are expressions, for the parameters of the space."""
         texts = [(n, v, self._of(self.transform, t)) for t in self.targets
                  for n, v in self._named(t).items() if isinstance(v, str)]  # fmt: skip
-        if not texts:
+        if not texts or space.problems():
             return []
         from idds_learners.levels import level_problem
 

@@ -86,6 +86,9 @@ def test_what_is_exported_says_the_levels_and_which_values_are_bounds(cli: Cli, 
     assert cli("export", "xs", "--workdir", scanned, "--format", "hepdata", "-o", tmp_path / "hep").code == 0
     tables = list(yaml.safe_load_all((tmp_path / "hep" / "submission.yaml").read_text(encoding="utf-8")))
     assert "Contour limit.down" in {t.get("name") for t in tables}
+    measured = yaml.safe_load((tmp_path / "hep" / "measured_points.yaml").read_text(encoding="utf-8"))
+    told = {v["header"]["name"]: [e["value"] for e in v["values"]] for v in measured["dependent_variables"]}
+    assert told["limit censored"].count("above") == len(cut)
 
 
 def test_a_bound_is_shown_as_one(cli: Cli, scanned: Path) -> None:
@@ -150,6 +153,55 @@ def test_yaml_has_the_same_levels(cli: Cli, tmp_path: Path) -> None:
     assert "of limit.up cannot be used: unknown name 'mass'" in refused.err
     (tmp_path / "xs.yaml").write_text(TEXT.replace("mass", "m"), encoding="utf-8")
     assert cli("validate", "xs.yaml").code == 0, cli("validate", "xs.yaml").err
+
+
+CURVE = """
+import math
+from idds_core import Loop, Real, Space, chain, step
+from idds_learners import LevelSet, MaxPoints
+
+@step
+def measure(m: float) -> dict:
+    return {"limit": 0.02 + 2.0 * math.exp(-m / 250)}
+
+def define():
+    levels = {"up": "10 * exp(-m / 180)", "fixed": 0.3}
+    return Loop("one", space=Space(m=Real(200, 1200)), body=chain(measure), first=5, batch=3,
+                learner=LevelSet("limit", level={"limit": levels}, transform="log"), until=MaxPoints(11))
+"""
+
+
+def test_in_one_dimension_the_theory_is_drawn_as_a_curve(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "one.py").write_text(CURVE, encoding="utf-8")
+    assert cli("run", "one.py", "--quiet").code == 2
+    view = open_result(tmp_path / "one-run").view
+    figure = draw_surface(view, surface_of(view.plan.loop.space, need_surrogate(view), 61))
+    curve = next(line for line in figure.axes[0].lines if line.get_label() == "level of limit.up")
+    x, y = (np.asarray(v, dtype=float) for v in curve.get_data())
+    assert y == pytest.approx(10 * np.exp(-x / 180))
+    assert cli("report", "-o", "one.html", "--workdir", "one-run").code == 0
+    assert cli("plot", "-o", "one.png", "--workdir", "one-run").code == 0
+
+
+class _Box:
+    """A seal that writes down what it is given."""
+
+    def __init__(self) -> None:
+        self.given: Any = None
+
+    def text(self, value: Any) -> str:
+        self.given = value
+        return "sealed"
+
+
+def test_on_which_side_a_blind_value_lies_is_sealed_too() -> None:
+    from idds_agents.outcomes import sealed
+
+    box: Any = _Box()
+    seen = Observation({"obs": 1.0, "exp": 2.0}, censored={"obs": "above", "exp": "below"})
+    shown, _ = sealed(seen, {}, ["obs"], box)
+    assert json.loads(shown)["censored"] == {"exp": "below"}
+    assert "above" not in shown
 
 
 BENCH = """

@@ -139,6 +139,9 @@ class _Maker:
                 uncertainty.values = sigmas
                 variable.add_uncertainty(uncertainty)
             table.add_variable(variable)
+            bounds = [o.censored.get(target, "") for o in seen]
+            if any(bounds):  # where the truth is on that side of the value, and no more is known
+                table.add_variable(self._variable(f"{target} censored", bounds, qualifiers=self._qualifiers(target)))
 
     def area(self, surface: Surface) -> None:
         """How much is excluded: the share of the allowed space on its own scales, and the area in natural units."""

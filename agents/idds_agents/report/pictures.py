@@ -182,10 +182,11 @@ def curve_figures(view: LoopView, frames: Sequence[Frame]) -> list[dict[str, Any
         layers = [
             {"k": f.number, "targets": [_curve(box, f.surface, target["name"])] if f.surface else []} for f in frames
         ]
-        level = float(box.y(float(target["level"]))) if target["level"] else None
+        number = levels_of(view).get(target["name"])
+        level = None if number is None else float(box.y(number))
         foot = box.y.low  # what was not measured has no value: it is marked at the foot
 
-        def place(p: Point, name: str = target["name"], foot: float = foot) -> tuple[Any, float]:
+        def place(p: Point, name: str = observed(view, target["name"]), foot: float = foot) -> tuple[Any, float]:
             return p.parameters[axis.name], p.observation.values[name] if p.observation else foot
 
         found.append(
