@@ -116,7 +116,7 @@ class Mapped:
         given = self._of(self.level, target)
         return {f"{target}.{n}": v for n, v in given.items()} if isinstance(given, Mapping) else {target: given}
 
-    def scales(self, space: Space) -> dict[str, Scale]:
+    def scales(self) -> dict[str, Scale]:
         """How each contour's target is seen by its process."""
         from idds_learners.levels import Level
         from idds_learners.transform import Scale
@@ -125,7 +125,7 @@ class Mapped:
         for t in self.targets:
             transform, below = self._of(self.transform, t), self._of(self.excluded, t) == "below"
             for name, level in self._named(t).items():
-                varying = Level(level, transform, space) if isinstance(level, str) else None
+                varying = Level(level, transform) if isinstance(level, str) else None
                 # a squash about a level that moves would bend what is learnt by the shape of the level
                 smooth = transform == "none" or self._of(self.trend, t) or varying
                 number = math.nan if varying else float(level)
@@ -138,7 +138,7 @@ class Mapped:
 
         if not self.targets:
             return None
-        scales = self.scales(history.space)
+        scales = {name: s.on(history.space) for name, s in self.scales().items()}
         named = {name: self._of(self.trend, s.target) for name, s in scales.items()}
         return learn(history, scales, {t: n for t, n in named.items() if n})
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 
@@ -30,13 +30,13 @@ class Level:
     ----------
     text : an expression of the parameters
     transform : what it is compared in, so that it must have one everywhere
-    space : whose parameters they are
+    space : whose parameters they are; none until it is known
 
     """
 
     text: str
     transform: str
-    space: Space
+    space: Space = field(default_factory=Space)
 
     @cached_property
     def _expression(self) -> Expression:

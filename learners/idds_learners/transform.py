@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit, ndtr, ndtri
 
 from idds_core.errors import IddsError
+from idds_core.space import Space
+from idds_learners.levels import Level
 
 __all__ = ["TRANSFORMS", "Scale"]
 
@@ -76,8 +78,8 @@ class Scale:
         Share of the values, nearest to the level, that are taken at their word.
     target : str
         The observation's name, where the contour has another.
-    varying : U (m, d) in the unit cube -> (m,) level there
-        A level that depends on the point; :meth:`at` binds it to some.
+    varying : Level or None
+        A level that depends on the point: :meth:`on` binds it to a space, :meth:`at` to points.
 
     Examples
     --------
@@ -93,7 +95,11 @@ class Scale:
     below: bool = True
     near: float = 0.75
     target: str = ""
-    varying: Callable[[Array], Array] | None = None
+    varying: Level | None = None
+
+    def on(self, space: Space) -> Scale:
+        """The same with a level of the parameters of that space."""
+        return self if self.varying is None else replace(self, varying=replace(self.varying, space=space))
 
     def at(self, unit: Array) -> Scale:
         """The same with the level that holds at unit (n, d)."""

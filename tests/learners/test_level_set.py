@@ -196,7 +196,7 @@ def test_a_top_up_is_a_surprise_to_the_map_that_knew_nothing_of_what_it_is_made_
     before = first if "replicate" in adds else dataclasses.replace(first, points=history.measured[:-1])
     state = history.iterations[0].state["gp"]["f"]
     fitted = Fitted(np.array(state["theta"]), state["centre"], state["spread"])
-    known = Data.of(before, learner.scales(before.space), before.measured)
+    known = Data.of(before, learner.scales(), before.measured)
     gp = GP(known.X, known.y["f"], known.noise["f"], fitted)
     mean, sd = gp.predict(history.unit([new]))
     expected = (seen.values["f"] - mean) / np.hypot(sd, gp.spread * gp.nugget**0.5)

@@ -54,8 +54,8 @@ def test_a_function_is_named_by_where_it_is() -> None:
     assert LevelSet("mu", transform="log", level=1.0, trend=theory).trend == f"{__name__}:theory"  # type: ignore[arg-type]
     by_target = LevelSet(["a", "b"], level=1.0, transform="log", trend={"a": "my_theory:theory"})
     assert by_target.problems() == []
-    assert by_target.scales(SPACE)["a"].squash is None
-    assert by_target.scales(SPACE)["b"].squash is not None
+    assert by_target.scales()["a"].squash is None
+    assert by_target.scales()["b"].squash is not None
 
 
 @pytest.mark.parametrize(
