@@ -35,7 +35,8 @@ class GridMap:
     axes : for each the (k,) values, in natural units
     allowed : (ny, nx), or (nx,) in one dimension: whether a grid point meets the constraints
     predictions : by target, arrays of the same shape; NaN where nothing is allowed
-    levels : the contour's level of each target, where the surrogate tells it
+    levels : the contour's level of each target, where the surrogate tells it: a number, or an array of that shape where
+        it depends on the point
 
     """
 
@@ -43,12 +44,13 @@ class GridMap:
     axes: tuple[Array, ...]
     allowed: NDArray[np.bool_]
     predictions: Mapping[str, Prediction]
-    levels: Mapping[str, float] = field(default_factory=dict)
+    levels: Mapping[str, float | Array] = field(default_factory=dict)
 
     def lines(self, target: str) -> list[Array]:
         """The contour as polylines (k, 2) in natural units; in one dimension the crossing points, each (1, 1)."""
         if target in self.levels:
-            return self._trace(self.predictions[target].mean, self.levels[target])
+            level, mean = self.levels[target], self.predictions[target].mean
+            return self._trace(mean, level) if isinstance(level, (int, float)) else self._trace(mean - level, 0.0)
         return self._trace(self._score(target), 0.0)
 
     def band(self, target: str) -> tuple[list[Array], list[Array]]:
@@ -134,8 +136,12 @@ def grid_map(surrogate: Surrogate, space: Space, resolution: int = 101) -> GridM
             columns.append(whole.reshape(shape))
         predictions[target] = Prediction(*columns)
     axes = tuple(np.array(v, dtype=float) for v in values)
-    levels: Mapping[str, float] = getattr(surrogate, "levels", {})
-    return GridMap(space.names, axes, allowed.reshape(shape), predictions, dict(levels))
+    levels: dict[str, float | Array] = dict(getattr(surrogate, "levels", {}))
+    for target, level in (getattr(surrogate, "levels_at", lambda _: {})(kept) if kept else {}).items():
+        whole = np.full(len(points), np.nan)
+        whole[allowed] = level
+        levels[target] = whole.reshape(shape)
+    return GridMap(space.names, axes, allowed.reshape(shape), predictions, levels)
 
 
 def _axis(space: Space, name: str, resolution: int) -> list[Any]:

@@ -290,8 +290,8 @@ def _target_problems(targets: Any, expected: bool, where: str) -> Iterator[Probl
         why = f"{targets!r} are no names"
     elif len(set(targets)) != len(targets):
         why = f"{', '.join(targets)} repeat a name"
-    elif any(f"{t}_sigma" in targets for t in targets):
-        why = "a target's name with _sigma is its standard deviation"
+    elif any(f"{t}{end}" in targets for t in targets for end in ("_sigma", "_censored")):
+        why = "a target's name with _sigma or _censored says how its value is meant"
     elif not targets and expected:
         why = "an observation needs at least one"
     if why:

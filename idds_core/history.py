@@ -47,20 +47,33 @@ class Observation:
     values : target -> value.
     sigmas : target -> standard deviation of the measurement, where one was reported.
     extras : other numbers the last step returned.
+    censored : target -> "above" or "below", where the value is only a bound, and the truth lies on that side of it.
     """
 
     values: Mapping[str, float]
     sigmas: Mapping[str, float] = field(default_factory=dict)
     extras: Mapping[str, float] = field(default_factory=dict)
+    censored: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def said(self) -> dict[str, float | str]:
+        """Target -> value, or the text of a bound.
+
+        >>> Observation({"mu_up": 100.0}, censored={"mu_up": "above"}).said
+        {'mu_up': '> 100'}
+        """
+        signs = {"above": ">", "below": "<"}
+        return {t: f"{signs[self.censored[t]]} {v:.4g}" if t in self.censored else v for t, v in self.values.items()}
 
     def to_json(self) -> dict[str, Any]:
-        """The observation as JSON."""
-        return {"values": dict(self.values), "sigmas": dict(self.sigmas), "extras": dict(self.extras)}
+        """The observation as JSON; `censored` is there only when something is."""
+        found = {"values": dict(self.values), "sigmas": dict(self.sigmas), "extras": dict(self.extras)}
+        return {**found, "censored": dict(self.censored)} if self.censored else found
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Observation:
         """From :meth:`to_json`."""
-        return cls(data["values"], data.get("sigmas", {}), data.get("extras", {}))
+        return cls(data["values"], data.get("sigmas", {}), data.get("extras", {}), data.get("censored", {}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,8 +276,8 @@ class History:
     def digest(self) -> str:
         """sha256 of canonical JSON, ordered by point number, of (parameters, state, failure class, values, sigmas).
 
-        A point that tops up another says so in it. No times, paths, attempts or definition: equal digests mean equal
-        physics.
+        A point that tops up another says so in it, and one with a value that is only a bound. No times, paths, attempts
+        or definition: equal digests mean equal physics.
         """
         rows = [
             [
@@ -275,6 +288,7 @@ class History:
                 dict(p.observation.values) if p.observation else None,
                 dict(p.observation.sigmas) if p.observation else None,
                 *([dict(p.adds)] if p.adds else []),
+                *([{"censored": dict(p.observation.censored)}] if p.observation and p.observation.censored else []),
             ]
             for p in sorted(self.points, key=lambda p: p.number)
         ]

@@ -288,11 +288,12 @@ class Loop:
         infeasible: str | None = None,
         workdir: str | Path | None = None,
         seed: int = 0,
-        **values: float,
+        **values: float | str,
     ) -> Any:
         """What a person has measured at the point of that number; returns where the loop stands.
 
-        ``loop.tell(3, cls=0.04, cls_sigma=0.01)``, or ``loop.tell(3, infeasible="why")``.
+        ``loop.tell(3, cls=0.04, cls_sigma=0.01)``, ``loop.tell(3, mu_up=100, mu_up_censored="above")``, or
+        ``loop.tell(3, infeasible="why")``.
         """
         from importlib.metadata import entry_points
 

@@ -121,7 +121,8 @@ def _observation(data: Mapping[str, Any], seal: Opens | None) -> Observation:
     if not sealed or seal is None:
         return Observation.from_json(data)
     more = seal.value(sealed)
-    return Observation.from_json({k: {**data[k], **more[k]} for k in ("values", "sigmas", "extras")})
+    whole = {k: {**data[k], **more[k]} for k in ("values", "sigmas", "extras")}
+    return Observation.from_json({**whole, "censored": {**data.get("censored", {}), **more.get("censored", {})}})
 
 
 def _new_point(number: int, parameters: Mapping[str, Any]) -> dict[str, Any]:

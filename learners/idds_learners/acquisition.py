@@ -93,11 +93,12 @@ class _Targeted:
 class Field:
     """One target's posterior over the pool.
 
-    gp : the process; threshold : where its contour is; mean, sd : (N,); V : its projection, a column for each.
+    gp : the process; threshold : where its contour is, a number or (N,); mean, sd : (N,); V : its projection, a column
+        for each.
     """
 
     gp: GP
-    threshold: float
+    threshold: float | Array
     mean: Array
     sd: Array
     V: Array
@@ -106,7 +107,12 @@ class Field:
     @property
     def a(self) -> Array:
         """(N,) distance from the threshold in standard deviations."""
-        return np.asarray(np.abs(self.mean - self.threshold) / (self.inflation * self.sd))
+        return np.asarray(self.off / (self.inflation * self.sd))
+
+    @property
+    def off(self) -> Array:
+        """(N,) distance from the threshold, in units of y."""
+        return np.asarray(np.abs(self.mean - self.threshold))
 
 
 class _Greedy:
@@ -133,7 +139,7 @@ class _Greedy:
         self._prior = field.sd[at] ** 2
         self._taken = np.zeros(len(at))
         self._gain = _Targeted(field, at) if strategy == "timse" else _Gain(field.a[at])
-        self._off = np.abs(field.mean[candidates] - field.threshold) / gp.spread
+        self._off = field.off[candidates] / gp.spread
         self._width = _STRADDLE * field.inflation / gp.spread
         self._known = len(known)
         for i in range(len(known)):

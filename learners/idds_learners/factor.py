@@ -45,9 +45,10 @@ class Factor:
     def _known(self, X: Array, extra: Array) -> int:
         """How many leading rows of X were worked out before: whole blocks."""
         n = min(len(X), len(self._X)) // BLOCK * BLOCK
-        if n and np.array_equal(X[:n], self._X[:n]) and np.array_equal(extra[:n], self._extra[:n]):
-            return n
-        return 0
+        if not n:
+            return 0
+        other = (X[:n] != self._X[:n]).any(axis=1) | (extra[:n] != self._extra[:n])
+        return (int(np.argmax(other)) if other.any() else n) // BLOCK * BLOCK
 
     def solve(self, X: Array, extra: Array) -> tuple[Array, Array]:
         """(n, n) L and L^-1 at X (n, d) with extra (n,) on the diagonal.
@@ -86,6 +87,7 @@ class Factor:
         n = len(X)
         known = len(self._V) if np.array_equal(U, self._U) else 0
         known = min(known, n // BLOCK * BLOCK)
+        known = known if np.array_equal(L[:known, :known], self._L[:known, :known]) else 0
         V = np.empty((n, len(U)))
         if known:
             V[:known] = self._V[:known]
@@ -96,7 +98,7 @@ class Factor:
                 right -= L[rows, :start] @ V[:start]
             V[rows] = solve_triangular(L[rows, rows], right, lower=True, check_finite=False)
         whole = min(n // BLOCK * BLOCK, len(self._X))
-        if whole > known:
+        if whole > known and np.array_equal(L[:whole, :whole], self._L[:whole, :whole]):
             self._U, self._V = U, V[:whole].copy()
         return V
 

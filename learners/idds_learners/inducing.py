@@ -119,7 +119,8 @@ class _Base:
         left = np.delete(np.arange(len(X)), chosen)
         left = left[np.unique(np.linspace(0, len(left) - 1, min(_LEFT, len(left))).round().astype(int))]
         B = solve_triangular(L, matern(self.Z, X[left], theta), lower=True, check_finite=False)
-        self.loo = _left_out(B, self._own(B, extra[left]), columns[left], M, solution, self.products)
+        errors = _left_out(B, self._own(B, extra[left]), columns[left], M, solution, self.products)
+        self.loo = LooErrors(*errors, left)
         mean, variance = self._latent(B, columns[left], M, solution, self.products)
         rough, wider = self._latent(B[:coarse], columns[left], *some.solve())
         self.compared = len(left)
@@ -157,7 +158,7 @@ class _Base:
         return self.R.nbytes + self._V.nbytes
 
 
-def _left_out(B: Array, own: Array, columns: Array, M: Array, solution: Array, products: Array) -> LooErrors:
+def _left_out(B: Array, own: Array, columns: Array, M: Array, solution: Array, products: Array) -> tuple[Array, Array]:
     """Errors at points with B (m, k), each left out; their inverse covariance is that of the inducing points' model."""
     A = inverse_of(products[:-1, :-1])
     rest = (columns - B.T @ solution) / own[:, None]
@@ -165,7 +166,7 @@ def _left_out(B: Array, own: Array, columns: Array, M: Array, solution: Array, p
     half = solve_triangular(M, B, lower=True, check_finite=False)
     diagonal = (1.0 - np.einsum("ij,ij->j", half, half) / own) / own - np.einsum("ij,jk,ik->i", basis, A, basis)
     diagonal = np.maximum(diagonal, 1e-300)
-    return LooErrors(alpha / diagonal, alpha / np.sqrt(diagonal))
+    return alpha / diagonal, alpha / np.sqrt(diagonal)
 
 
 def _root(L: Array, told: Array) -> Array:

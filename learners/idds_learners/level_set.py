@@ -5,6 +5,7 @@ Nothing heavy is imported here: a scan file imports this module only to state wh
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from idds_core.history import History
 from idds_core.ports import Proposal
+from idds_core.space import Space
 from idds_core.states import PointState
 from idds_learners.reasons import DESIGN, EXPLORE, REFINE, reasons_of
 
@@ -26,6 +28,7 @@ __all__ = ["LevelSet", "Mapped"]
 _REFERENCE = re.compile(r"[\w.]+:[A-Za-z_]\w*")
 _TRANSFORMS = ("probit", "log", "logit", "none")
 _SIDES = ("below", "above")
+_NAME = re.compile(r"[A-Za-z_]\w*")
 STRATEGIES = ("emv", "straddle", "poisson_disc", "timse")
 #: exploring begins when the expected misclassified share is below this part of the largest unexplored hole
 HOLE = 0.05
@@ -44,7 +47,7 @@ class Mapped:
     """What learners with a map have in common: the targets (one name or several) and how they are seen."""
 
     targets: Sequence[str] = ()
-    level: float | Mapping[str, float] = 0.05
+    level: float | str | Mapping[str, float | str | Mapping[str, float | str]] = 0.05
     transform: str | Mapping[str, str] = "probit"
     excluded: str | Mapping[str, str] = "below"
     first: int | None = None
@@ -67,13 +70,10 @@ class Mapped:
         """Everything that is wrong with the learner's fields."""
         found = []
         for target in self.targets:
-            level, transform = self._of(self.level, target), self._of(self.transform, target)
+            transform = self._of(self.transform, target)
             if transform not in _TRANSFORMS:
                 found.append(f"transform {transform!r} of {target} is none of {', '.join(_TRANSFORMS)}")
-            if not isinstance(level, (int, float)) or isinstance(level, bool):
-                found.append(f"level {level!r} of {target} is no number")
-            elif (transform == "log" and level <= 0) or (transform in ("probit", "logit") and not 0 < level < 1):
-                found.append(f"level {level} of {target} has no {transform}")
+            found += self._level_problems(target, transform)
             if self._of(self.excluded, target) not in _SIDES:
                 found.append(f"excluded={self._of(self.excluded, target)!r} of {target} is neither below nor above")
             name = self._of(self.trend, target)
@@ -91,24 +91,61 @@ class Mapped:
             found.append(f"exact={self.exact!r} is no whole number from {_FEWEST} on")
         return found
 
+    def _level_problems(self, target: str, transform: str) -> list[str]:
+        given, found = self._of(self.level, target), []
+        if isinstance(given, Mapping) and not given:
+            found.append(f"level of {target} names no contour")
+        if isinstance(given, Mapping):
+            found += [f"contour {n!r} of {target} is no name" for n in given if not _NAME.fullmatch(str(n))]
+        for name, level in self._named(target).items():
+            if isinstance(level, str):
+                continue  # what is wrong with an expression is told by `problems_in`, which knows the parameters
+            if not isinstance(level, (int, float)) or isinstance(level, bool):
+                found.append(f"level {level!r} of {name} is no number")
+            elif (transform == "log" and level <= 0) or (transform in ("probit", "logit") and not 0 < level < 1):
+                found.append(f"level {level} of {name} has no {transform}")
+        return found
+
+    def problems_in(self, space: Space) -> list[str]:
+        """What is wrong with levels that are expressions, for the parameters of the space."""
+        texts = [(n, v, self._of(self.transform, t)) for t in self.targets
+                 for n, v in self._named(t).items() if isinstance(v, str)]  # fmt: skip
+        if not texts or space.problems():
+            return []
+        from idds_learners.levels import level_problem
+
+        return [found for n, text, transform in texts if (found := level_problem(n, text, transform, space))]
+
+    def _named(self, target: str) -> dict[str, Any]:
+        """Contour -> level of a target: named as the target, or ``target.name`` where it has several."""
+        given = self._of(self.level, target)
+        return {f"{target}.{n}": v for n, v in given.items()} if isinstance(given, Mapping) else {target: given}
+
     def scales(self) -> dict[str, Scale]:
-        """How each target is seen by its process."""
+        """How each contour's target is seen by its process."""
+        from idds_learners.levels import Level
         from idds_learners.transform import Scale
 
         found = {}
         for t in self.targets:
-            transform = self._of(self.transform, t)
-            squash = None if transform == "none" or self._of(self.trend, t) else self.squash
-            below = self._of(self.excluded, t) == "below"
-            found[t] = Scale(transform, float(self._of(self.level, t)), squash, below, self.near)
+            transform, below = self._of(self.transform, t), self._of(self.excluded, t) == "below"
+            for name, level in self._named(t).items():
+                varying = Level(level, transform) if isinstance(level, str) else None
+                # a squash about a level that moves would bend what is learnt by the shape of the level
+                smooth = transform == "none" or self._of(self.trend, t) or varying
+                number = math.nan if varying else float(level)
+                found[name] = Scale(transform, number, None if smooth else self.squash, below, self.near, t, varying)
         return found
 
     def surrogate(self, history: History) -> Maps | None:
         """The map of the history; None without targets or while fewer than three points are measured."""
         from idds_learners.mapping import learn
 
-        named = {t: name for t in self.targets if (name := self._of(self.trend, t))}
-        return learn(history, self.scales(), named, self.exact) if self.targets else None
+        if not self.targets:
+            return None
+        scales = {name: s.on(history.space) for name, s in self.scales().items()}
+        named = {name: self._of(self.trend, s.target) for name, s in scales.items()}
+        return learn(history, scales, {t: n for t, n in named.items() if n}, self.exact)
 
     def first_design(self, dimension: int, n: int) -> int:
         """How many points the first design has when n are asked for: `first`, or by dimension 5, 6 to 10, 16, then 32.
@@ -151,6 +188,10 @@ class LevelSet(Mapped):
     ----------
     targets : names of the observation's values; one name or several
     level : the contour, in the target's own unit; one for all, or by target
+        A number, or an expression of the parameters such as ``"0.37 * exp(-m / 420)"``: a theory cross section that the
+        measured limit is compared with at each point. Several contours of one target have names, by target:
+        ``{"limit": {"nominal": "xs(...)", "up": ..., "down": ...}}`` are ``limit.nominal``, ``limit.up`` and
+        ``limit.down`` wherever a contour is told, all from the same evaluations.
     transform : {"probit", "log", "logit", "none"}, one for all or by target
         The quantity that is learnt: probit for CLs and other probabilities, log for signal-strength limits.
     excluded : {"below", "above"}
@@ -185,6 +226,8 @@ class LevelSet(Mapped):
     ('obs', 'exp')
     >>> LevelSet("mu", level=0.0, transform="log").problems()
     ['level 0.0 of mu has no log']
+    >>> list(LevelSet("xs", level={"xs": {"up": "0.4 * exp(-m)", "down": "0.3 * exp(-m)"}})._named("xs"))
+    ['xs.up', 'xs.down']
 
     """
 

@@ -63,8 +63,8 @@ def portable(maps: Maps) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]
         arrays |= {f"{name}.{what}": array for what, array in (("y", gp.y), ("noise", gp.noise), *gp.solved.items())}
         targets[name] = {
             "transform": scale.transform,
-            "level": scale.level,
-            "threshold": scale.threshold,
+            "level": maps.level_texts[name],
+            "threshold": scale.threshold if scale.varying is None else None,  # one that varies has no squash
             "squash": scale.squash,
             "excluded": "below" if scale.below else "above",
             "kappa": float(maps.kappa[name]),

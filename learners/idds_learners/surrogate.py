@@ -153,7 +153,14 @@ class Fitted:
     far: float = math.inf
 
 
-def fit(X: Array, y: Array, noise: Array, starts: Sequence[Array] = (), trend: Trend | None = None) -> Fitted:
+def fit(
+    X: Array,
+    y: Array,
+    noise: Array,
+    starts: Sequence[Array] = (),
+    trend: Trend | None = None,
+    like: Fitted | None = None,
+) -> Fitted:
     """The theta of highest posterior density (MAP), by L-BFGS-B.
 
     Parameters
@@ -165,7 +172,7 @@ def fit(X: Array, y: Array, noise: Array, starts: Sequence[Array] = (), trend: T
 
     """
     prior = Prior(X.shape[1])
-    centre, spread = standard(y)
+    centre, spread = standard(y) if like is None else (like.centre, like.spread)
     D2 = np.ascontiguousarray(((X[:, None, :] - X[None, :, :]) ** 2).transpose(2, 0, 1))
     arguments = (D2, (y - centre) / spread, (noise / spread) ** 2, basis(X, trend), prior)
     best, lowest = prior.mean, math.inf
@@ -181,10 +188,13 @@ def fit(X: Array, y: Array, noise: Array, starts: Sequence[Array] = (), trend: T
 
 @dataclass(frozen=True)
 class LooErrors:
-    """Leave-one-out errors: (n,) residuals in units of y's spread, and the same in units of their own uncertainty."""
+    """Leave-one-out errors of the points `at` (n,): residuals in units of y's spread, and z in units of their own
+    uncertainty.
+    """
 
     residuals: Array
     z: Array
+    at: NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -372,7 +382,7 @@ class GP:
             "ij,jk,ik->i", self._solved_basis, self._spread_of_beta, self._solved_basis
         )
         diagonal = np.maximum(diagonal, 1e-300)
-        return LooErrors(self._alpha / diagonal, self._alpha / np.sqrt(diagonal))
+        return LooErrors(self._alpha / diagonal, self._alpha / np.sqrt(diagonal), np.arange(len(self.X)))
 
     def at_bounds(self, names: Sequence[str]) -> list[str]:
         """Hyper-parameters that lie at the edge of what they may be, such as ``"m_zp:low"``.

@@ -27,7 +27,7 @@ from idds_agents.report.reading import LoopView
 from idds_agents.report.search_plot import draw_search, progress_table
 from idds_agents.report.shape import cloud, excluded_volume, profile
 from idds_agents.report.style import save
-from idds_agents.report.surface import GRID, Surface, need_surrogate, surface_of
+from idds_agents.report.surface import GRID, Surface, need_surrogate, observed, surface_of
 from idds_core.errors import IddsError, did_you_mean
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def _pairs(view: LoopView, wanted: Wanted) -> Drawing:
 
 
 def _parallel(view: LoopView, wanted: Wanted) -> Drawing:
-    target = wanted.target or view.history.targets[0]
+    target = observed(view, wanted.target) if wanted.target else view.history.targets[0]
     table = points_columns(view)
     sides = excluded_points(view, target)
     table["excluded"] = [sides.get(p.number) for p in view.history.points]

@@ -198,7 +198,7 @@ def _search(view: LoopView) -> dict[str, Any] | None:
 
 
 def _row(view: LoopView, point: Point) -> dict[str, Any]:
-    values = point.observation.values if point.observation else {}
+    values = point.observation.said if point.observation else {}
     cells = [*(point.parameters[n] for n in view.plan.loop.space.names), *(values.get(t) for t in view.history.targets)]
     return {"number": point.number, "cells": [_short(c) for c in cells]}
 
@@ -350,7 +350,7 @@ def _asked(view: LoopView) -> dict[str, Any]:
                 "why": str(view.chosen.get(p.number, {}).get("why", ""))[:40],
                 "cells": [
                     *(_short(p.parameters[n]) for n in space.names),
-                    *(_short(p.observation.values.get(t)) if p.observation else "" for t in view.plan.loop.targets),
+                    *(_short(p.observation.said.get(t)) if p.observation else "" for t in view.plan.loop.targets),
                 ],
             }
             for p in points[:_MOST_POINTS]

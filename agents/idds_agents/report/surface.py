@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["CURVES", "GRID", "Axis", "Line", "Surface", "forbidden", "levels_of", "need_surrogate", "regions",
-    "surface_of"]  # fmt: skip
+__all__ = ["CURVES", "GRID", "Axis", "Line", "Surface", "forbidden", "level_words", "levels_of", "need_surrogate",
+    "observed", "regions", "surface_of"]  # fmt: skip
 
 #: "plus" is where the mean + 1 standard deviation crosses the level, "minus" where the mean - 1 does.
 CURVES = ("central", "plus", "minus")
@@ -97,6 +97,19 @@ class Surface:
 
         return np.asarray(ndtri(np.clip(self.grid.predictions[target].p_excluded, _CLIP, 1 - _CLIP)))
 
+    @property
+    def bands(self) -> dict[str, tuple[str, str]]:
+        """Contours ``up`` and ``down`` of one target, whose area between them is where a theory is uncertain."""
+        of = {t.rpartition(".")[0] for t in self.targets if t.endswith(".up") and f"{t[:-3]}.down" in self.targets}
+        return {name: (f"{name}.up", f"{name}.down") for name in sorted(of) if name}
+
+    def between(self, target: str) -> NDArray[np.float64]:
+        """Above 0 between the contours ``up`` and ``down`` of a target, below elsewhere."""
+        import numpy as np
+
+        up, down = (self.score(name) for name in self.bands[target])
+        return np.asarray(-up * down)
+
     def _below(self, target: str) -> bool:
         """Whether low values are the excluded ones: told by the map itself, whichever learner it is from."""
         import numpy as np
@@ -164,9 +177,20 @@ def need_surrogate(view: LoopView) -> Surrogate:
 
 
 def levels_of(view: LoopView) -> dict[str, float]:
-    """Target -> level of its contour in natural units, where it is known."""
+    """Target -> level of its contour in natural units, where it is known and the same everywhere."""
     known = getattr(view.surrogate, "levels", None)
     return {str(k): float(v) for k, v in known.items()} if isinstance(known, Mapping) else {}
+
+
+def level_words(view: LoopView) -> dict[str, float | str]:
+    """Contour -> its level as it was given: a number, or an expression of the parameters."""
+    known = getattr(view.surrogate, "level_texts", None)
+    return dict(known) if isinstance(known, Mapping) else dict(levels_of(view))
+
+
+def observed(view: LoopView, name: str) -> str:
+    """Which value of an observation a contour is of: its own name, unless its target has several."""
+    return str(getattr(view.surrogate, "observes", {}).get(name, name))
 
 
 def surface_of(space: Space, surrogate: Surrogate, count: int = GRID) -> Surface:
