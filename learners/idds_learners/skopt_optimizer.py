@@ -14,9 +14,9 @@ from idds_core.supporting import Supports
 from idds_learners.objectives import Objectives, taken
 from idds_learners.peers import need
 
-__all__ = ["Skopt"]
+__all__ = ["ESTIMATORS", "Skopt"]
 
-_ESTIMATORS = ("GP", "RF", "ET", "GBRT")
+ESTIMATORS = ("GP", "RF", "ET", "GBRT")
 #: where it repeats itself, it is asked for so many times more
 _MORE = 4
 
@@ -27,7 +27,8 @@ class Skopt(Objectives):
 
     Each question makes an Optimizer and tells it all that was measured, so a fit is made once a question, and random
     numbers are the iteration's. A parameter that does not apply is at rest, as everywhere. It has one objective and
-    does not know of pending points, so steady mode is refused.
+    does not know of pending points, so steady mode is refused. In YAML ``skopt:gp: {objective: loss}``, or
+    ``skopt:forest``, ``skopt:extra_trees``.
 
     Parameters
     ----------
@@ -36,6 +37,9 @@ class Skopt(Objectives):
     first : points of the first design
 
     """
+
+    variants: ClassVar[tuple[str, Mapping[str, str]]] = (
+        "estimator", {"gp": "GP", "forest": "RF", "extra_trees": "ET", "gbrt": "GBRT"})  # fmt: skip
 
     estimator: str = "GP"
     acquisition: str = "gp_hedge"
@@ -48,7 +52,7 @@ class Skopt(Objectives):
         found = super().problems()
         if self.estimator == "GBRT":
             found.append("estimator GBRT does not work with scikit-learn 1.9; use ET, RF or GP")
-        elif self.estimator not in _ESTIMATORS:
+        elif self.estimator not in ESTIMATORS:
             found.append(f"estimator {self.estimator!r} is none of GP, RF, ET")
         if self.acquisition not in ("gp_hedge", "EI", "LCB", "PI"):
             found.append(f"acquisition {self.acquisition!r} is none of gp_hedge, EI, LCB, PI")
