@@ -248,6 +248,7 @@ class Iterations:
         values: Mapping[str, Any] | None = None,
         top_ups: Mapping[int, TopUp] | None = None,
         chosen: Sequence[Mapping[str, Any]] = (),
+        took: Mapping[str, float] | None = None,
     ) -> None:
         """An iteration with its points and their jobs, in one transaction; the first step's jobs are ready at once.
 
@@ -256,11 +257,14 @@ class Iterations:
         values : parameters of the definition, which a step may be split by; those of the loop by default.
         top_ups : number of a point -> what it adds to another; the results that it takes over are there at once.
         chosen : why each point was chosen, in their order; empty where nobody says.
+        took : seconds of the first answer, which is about no iteration before: they are kept with the first one.
 
         """
         tops = top_ups or {}
         now, wide = self._db.now(), is_wide(loop.body)
         turn = {"loop_id": loop_id, "number": number, "asked": asked, "proposed": len(points), "created": now}
+        if took:
+            turn["took"] = strict_json({f"first_{name}": seconds for name, seconds in took.items()})
         with self._db.transaction():
             self._db.insert(tables.iteration, [turn])
             self._db.count(loop_id, "iterations", 1)
@@ -296,7 +300,7 @@ class Iterations:
             "told": strict_json(decision.diagnostics),
             "kind": str(decision.verdict.kind),
             "why": decision.verdict.reason,
-            "took": strict_json(decision.took) if decision.took else None,
+            "took": strict_json({**iteration.took, **decision.took}) if iteration.took or decision.took else None,
         }
         with self._db.transaction():
             return len(self._db.run(_DECIDE, values)) == 1
