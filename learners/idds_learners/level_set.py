@@ -105,6 +105,11 @@ class Mapped:
         named = {t: self._of(self.trend, t) for t in self.targets}
         return learn(history, self.scales(), {t: n for t, n in named.items() if n}) if self.targets else None
 
+    def importance(self, history: History) -> dict[str, Any]:
+        """Target -> which parameters matter, alone and in pairs; nothing while there is no map."""
+        maps = self.surrogate(history)
+        return maps.importance() if maps is not None else {}
+
     def first_design(self, dimension: int) -> int:
         """How many points the first design has: `first`, or by dimension 5, 10, 16, then 32."""
         return self.first if self.first is not None else {1: 5, 2: 10, 3: 16}.get(dimension, 32)

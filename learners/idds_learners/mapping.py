@@ -125,6 +125,15 @@ class Maps:
 
         return portable(self)
 
+    def importance(self) -> dict[str, Any]:
+        """By target the shares of the variance of its (transformed) mean: see :mod:`idds_learners.importance`."""
+        from idds_learners.encoding import Encoding
+        from idds_learners.importance import shares
+
+        encoding, d = Encoding(self.space), self.space.dimension
+        return {t: shares(lambda U, gp=gp: gp.mean(encoding.snap(U)[0]), d).document(self.space.names)  # type: ignore[misc]
+                for t, gp in self.gps.items()}  # fmt: skip
+
     def fields(self, unit: Array) -> dict[str, Field]:
         """The posteriors at unit (N, d), as the acquisition wants them."""
         found = {}

@@ -165,6 +165,20 @@ class Search:
             "regret_bound": _rounded(max(float(upper - lower), 0.0)),
         }
 
+    def importance(self) -> dict[str, Any]:
+        """By objective the shares of the variance of its (bent) mean: see :mod:`idds_learners.importance`."""
+        from idds_learners.importance import shares
+
+        found = {}
+        for k, name in enumerate(self.names):
+            belief = self._single[0] if len(self.names) == 1 else self._belief(self.y[:, k], self.sigma[:, k], None)[0]
+
+            def mean(U: Array, gp: GP = belief.gp) -> Array:
+                return gp.mean(self.encoding.features(self.encoding.snap(U)[0]))
+
+            found[name] = shares(mean, self.history.space.dimension).document(self.history.space.names)
+        return found
+
     # ------------------------------------------------------------------ the next points
     def points(self, new: Sequence[Mapping[str, Any]], n: int) -> list[dict[str, Any]]:
         """At most n points that do not exist, `new` ones taken as pending."""
