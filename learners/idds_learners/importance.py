@@ -1,7 +1,7 @@
 """Which parameters matter, alone and in pairs: the parts of a function's variance over the whole box.
 
-The functional analysis of variance of the surrogate's mean [Hutter, Hoos and Leyton-Brown, ICML 2014], by pick and freeze
-on a scrambled Sobol sequence [Saltelli et al., Comput. Phys. Commun. 181 (2010) 259].
+The functional analysis of variance of the surrogate's mean [Hutter, Hoos and Leyton-Brown, ICML 2014], by pick and
+freeze on a scrambled Sobol sequence [Saltelli et al., Comput. Phys. Commun. 181 (2010) 259].
 """
 
 from __future__ import annotations

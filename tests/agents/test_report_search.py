@@ -60,6 +60,20 @@ def test_the_best_point_of_each_objective_is_shown(searches: Path, cli: Cli, nam
     assert all(f"{'smallest' if way == 'min' else 'largest'} {target} " in text for target, way in wanted.items())
 
 
+def test_a_search_tells_which_parameters_matter(searches: Path, cli: Cli, tmp_path: Path) -> None:
+    cli("plot", "--workdir", searches / "two", "--kind", "importance", "-o", tmp_path / "a.png", "--data",
+        tmp_path / "a.json")  # fmt: skip
+    tables = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))["tables"]
+    assert set(tables["importance"]["target"]) == {"loss", "cost"}
+    assert all(0 <= main <= total + 0.05 for main, total in zip(
+        tables["importance"]["main"], tables["importance"]["total"], strict=True))  # fmt: skip
+    store, view = opened(searches / "two")
+    text = make_report(view, store).text
+    store.close()
+    assert "Which parameters matter" in text
+    assert "share of the variance" in text
+
+
 def test_a_sweep_without_a_map_shows_the_smallest_values(searches: Path) -> None:
     store, view = opened(searches / "none")
     store.close()

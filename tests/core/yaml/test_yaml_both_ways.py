@@ -318,8 +318,8 @@ def test_a_mistake_inside_a_loop_of_a_workflow_names_its_line(tmp_path: Path) ->
     (Skopt("obs", estimator="RF", first=4), "  skopt:forest: {objective: [obs], first: 4}\n"),
 ])  # fmt: skip
 def test_a_sampler_is_a_part_of_the_learner_s_name(learner: Any, written: str) -> None:
-    loop = Loop("s", Space(x=Real(0, 1)), chain(command("measure", "./m.sh {x}", result="r.json")), learner, MaxPoints(9),
-                targets=("obs",))  # fmt: skip
+    body = chain(command("measure", "./m.sh {x}", result="r.json"))
+    loop = Loop("s", Space(x=Real(0, 1)), body, learner, MaxPoints(9), targets=("obs",))
     text = to_yaml(loop)
     assert written in text
     assert load_text(text, HERE).text == validate(loop).text
