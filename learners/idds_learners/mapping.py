@@ -119,6 +119,12 @@ class Maps:
             found[target] = Prediction(scale.back(mean), scale.back_sigma(mean, sd), ndtr(z if scale.below else -z))
         return found
 
+    def can_exist(self, points: Sequence[Mapping[str, Any]]) -> Array | None:
+        """(n,) the probability that each point can exist; None while none ended infeasible."""
+        if self.feasible is None or not len(points):
+            return None
+        return np.exp(feasibility.log_probability(self.feasible, self.space.to_unit(points)))
+
     def portable(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """The map as JSON and arrays, to be evaluated without this package."""
         from idds_learners.portable import portable
