@@ -21,6 +21,7 @@ __all__ = ["CODE", "portable"]
 CODE = """\
 import json, math, pathlib, pydoc, numpy as np
 
+
 def evaluate(folder, target, points):  # points: a list of {parameter: value}; gives their means and standard deviations
     doc, data = json.loads(pathlib.Path(folder, "surrogate.json").read_bytes()), np.load(f"{folder}/surrogate.npz")
     t, X, u = (doc["targets"][target], data["X"], []) if target else (doc["feasible"], data[".X"], [])

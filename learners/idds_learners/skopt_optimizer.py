@@ -17,8 +17,8 @@ from idds_learners.peers import need
 __all__ = ["ESTIMATORS", "Skopt"]
 
 ESTIMATORS = ("GP", "RF", "ET", "GBRT")
-#: where it repeats itself, it is asked for so many times more
-_MORE = 4
+#: for each point that is not new or not allowed, it is asked for so many more; each costs a fit
+_MORE = 2
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,8 @@ class Skopt(Objectives):
                                         acq_func=self.acquisition, random_state=int(rng.integers(2**31)))  # fmt: skip
             told = [_told(history, p.parameters) for p in points]
             optimizer.tell(told, [float(v) for v in y[:, 0]])
-            for wanted in (n, _MORE * n):
+            wanted = n
+            for _ in range(2):
                 asked = optimizer.ask(n_points=wanted)
                 for values in asked:
                     (point,) = history.space.settled([_point(history, values)])
@@ -100,6 +101,7 @@ class Skopt(Objectives):
                         found.append(point)
                 if len(found) == n:
                     break
+                wanted = n + _MORE * (n - len(found))
         return found + fill(history.space, history.seed, known, n - len(found))
 
 
