@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from idds_agents.report.best import bests, front_of, progress, sought
+from idds_agents.report.best import bests, front_of, progress, sought, volumes
 from idds_agents.report.page import make_report
 from idds_agents.result import open_result
 from tests.agents.cli_kit import Cli
@@ -56,6 +56,8 @@ def test_the_best_point_of_each_objective_is_shown(searches: Path, cli: Cli, nam
     document = cli("show", "--workdir", searches / name, "--json").json
     assert [b["target"] for b in document["best"]] == list(wanted)
     assert document.get("front", []) == [p.number for p in front_of(view)]
+    grown = [v for _, v in volumes(view)]
+    assert document.get("hypervolume") == (grown[-1] if len(wanted) > 1 else None)
     text = cli("show", "--workdir", searches / name).out
     assert all(f"{'smallest' if way == 'min' else 'largest'} {target} " in text for target, way in wanted.items())
 
