@@ -133,6 +133,23 @@ def _new_point(number: int, parameters: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _jobs(
+    shared: Mapping[str, Any], loop: Loop, point_ids: Sequence[int], seen: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """The jobs of new points, with what each of them sees."""
+    wide = is_wide(loop.body)
+    return [
+        {**shared, "point_id": point_id, **job}
+        for point_id, here in zip(point_ids, seen, strict=True)
+        for job in (wide_jobs(loop.body, here) if wide else _plain_jobs(loop))
+    ]
+
+
+def _first(took: Mapping[str, float] | None) -> dict[str, str]:
+    """What the first answer took, under names of its own: those of later answers come beside them."""
+    return {"took": strict_json({f"first_{name}": seconds for name, seconds in took.items()})} if took else {}
+
+
 def _say_why(rows: Sequence[dict[str, Any]], chosen: Sequence[Mapping[str, Any]]) -> None:
     """Write beside each new point why it was chosen, where that is said."""
     for row, why in zip(rows, chosen or [{}] * len(rows), strict=True):
@@ -263,10 +280,8 @@ class Iterations:
         tops = top_ups or {}
         now, wide = self._db.now(), is_wide(loop.body)
         turn = {"loop_id": loop_id, "number": number, "asked": asked, "proposed": len(points), "created": now}
-        if took:
-            turn["took"] = strict_json({f"first_{name}": seconds for name, seconds in took.items()})
         with self._db.transaction():
-            self._db.insert(tables.iteration, [turn])
+            self._db.insert(tables.iteration, [{**turn, **_first(took)}])
             self._db.count(loop_id, "iterations", 1)
             shared = {"loop_id": loop_id, "iteration": number, "created": now, **({"wide": 1} if wide else {})}
             rows = [{**shared, **_new_point(n, p), **own_columns(tops, n)} for n, p in enumerate(points, first_number)]
@@ -277,11 +292,7 @@ class Iterations:
             point_ids = [row.id for row in self._db.run(_POINT_IDS, {"loop": loop_id, "first": first_number})]
             given = loop.parameters if values is None else values
             seen = [{**given, **p, **(tops[n].given if n in tops else {})} for n, p in enumerate(points, first_number)]
-            jobs = [
-                {"loop_id": loop_id, "created": now, "point_id": point_id, **job}
-                for point_id, here in zip(point_ids, seen, strict=True)
-                for job in (wide_jobs(loop.body, here) if wide else _plain_jobs(loop))
-            ]
+            jobs = _jobs({"loop_id": loop_id, "created": now}, loop, point_ids, seen)
             begun = {point_ids[n - first_number]: top for n, top in tops.items() if top.taken}
             jobs = done_already(jobs, begun, now) if begun else jobs
             if wide:

@@ -61,7 +61,7 @@ def test_choices_order_and_conditions_have_their_parts_in_an_optimum() -> None:
                   depth=Real(0, 1, when="kind == 'a'"))  # fmt: skip
 
     def value(p: Mapping[str, Any]) -> float:
-        return {"a": 0.0, "b": 1.0, "c": 3.0}[p["kind"]] + 0.3 * p["n"]
+        return float({"a": 0.0, "b": 1.0, "c": 3.0}[p["kind"]] + 0.3 * p["n"])
 
     told = Optimum().importance(measured(space, value, 60))["f"]
     assert set(told["main"]) == set(space.names)
