@@ -162,8 +162,9 @@ class Transformer:
             first = len(history.points) + 1
             tops = top_ups(self._store, plan, loop.id, waiting, first)
             points, reasons = [p for p, _ in entries], [why for _, why in entries]
+            took = answer.get("took") if last is None else None
             self._store.iterations.add(
-                loop.id, plan.loop, number + 1, points, answer["asked"], first, plan.values, tops, reasons
+                loop.id, plan.loop, number + 1, points, answer["asked"], first, plan.values, tops, reasons, took
             )
             self._store.queue.entered(loop.id, waiting, first)
 

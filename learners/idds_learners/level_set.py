@@ -147,6 +147,11 @@ class Mapped:
         named = {name: self._of(self.trend, s.target) for name, s in scales.items()}
         return learn(history, scales, {t: n for t, n in named.items() if n}, self.exact)
 
+    def importance(self, history: History) -> dict[str, Any]:
+        """Target -> which parameters matter, alone and in pairs; nothing while there is no map."""
+        maps = self.surrogate(history)
+        return maps.importance() if maps is not None else {}
+
     def first_design(self, dimension: int, n: int) -> int:
         """How many points the first design has when n are asked for: `first`, or by dimension 5, 6 to 10, 16, then 32.
 
@@ -162,7 +167,7 @@ class Mapped:
         if maps is None:
             return None, None, {}, {"n_measured": len(history.measured)}
         from idds_learners.design import pool
-        from idds_learners.mapping import diagnose
+        from idds_learners.diagnosing import diagnose
 
         cloud = pool(history.space, history.seed)
         fields = maps.fields(cloud.unit)

@@ -15,20 +15,20 @@ from scipy.special import ndtr
 from idds_core.history import History, Point
 from idds_core.ports import Prediction
 from idds_core.space import Space
-from idds_core.states import PointState
 from idds_core.stopwatch import part
 from idds_learners import feasibility, kernel
 from idds_learners import surrogate as gp_model
-from idds_learners.acquisition import Field, distances
+from idds_learners.acquisition import Field
 from idds_learners.censoring import sites
-from idds_learners.design import Cloud
+from idds_learners.diagnosing import rounded
 from idds_learners.inducing import EXACT, Inducing, spread_out
+from idds_learners.prior import Prior
 from idds_learners.records import past_residuals, recorded, split
 from idds_learners.surrogate import GP, Fitted, Trend
 from idds_learners.transform import Scale
 from idds_learners.trend import trend_of
 
-__all__ = ["LEAST", "WINDOW", "Maps", "diagnose", "kappa_of", "learn"]
+__all__ = ["LEAST", "WINDOW", "Maps", "kappa_of", "learn"]
 
 Array = NDArray[np.float64]
 
@@ -45,7 +45,6 @@ _FITTED_TO = 400
 _NOISY = 0.05
 #: up to here a fit also starts anew: a first guess from few points may be a poor local optimum
 _FEW = 100
-_DIGITS = 9
 _SIDES = {"above": 1.0, "below": -1.0}
 
 
@@ -174,11 +173,26 @@ class Maps:
             found[target] = Prediction(scale.back(mean), scale.back_sigma(mean, sd), ndtr(z if scale.below else -z))
         return found
 
+    def can_exist(self, points: Sequence[Mapping[str, Any]]) -> Array | None:
+        """(n,) the probability that each point can exist; None while none ended infeasible."""
+        if self.feasible is None or not len(points):
+            return None
+        return np.exp(feasibility.log_probability(self.feasible, self.space.to_unit(points)))
+
     def portable(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """The map as JSON and arrays, to be evaluated without this package."""
         from idds_learners.portable import portable
 
         return portable(self)
+
+    def importance(self) -> dict[str, Any]:
+        """By target the shares of the variance of its (transformed) mean: see :mod:`idds_learners.importance`."""
+        from idds_learners.encoding import Encoding
+        from idds_learners.importance import shares
+
+        encoding, d = Encoding(self.space), self.space.dimension
+        return {t: shares(lambda U, gp=gp: gp.mean(encoding.snap(U)[0]), d).document(self.space.names)  # type: ignore[misc]
+                for t, gp in self.gps.items()}  # fmt: skip
 
     def fields(self, unit: Array) -> dict[str, Field]:
         """The posteriors at unit (N, d), as the acquisition wants them."""
@@ -259,7 +273,7 @@ def _fitted(data: Data, target: str, before: Mapping[str, Any] | None, trend: Tr
     if known is not None and before is not None:
         if n < _GROWTH * before["n"]:
             return known, before["n"]
-        starts = [known.theta, *gp_model.Prior(data.X.shape[1]).starts()[: 1 if n <= _FEW else 0]]
+        starts = [known.theta, *Prior(data.X.shape[1]).starts()[: 1 if n <= _FEW else 0]]
     far = scale.far(y)
     if np.median(data.noise[target]) > far * _NOISY:
         far = math.inf
@@ -302,94 +316,5 @@ def _ahead(
         mean, sd = gp.predict(fresh.X)
         spread = np.sqrt(sd**2 + gp.nugget * gp.spread**2 + fresh.spread(target, known.far) ** 2)
         told = fresh.side[target] == 0  # a bound is met or not: it has no residual
-        found[target] = [_rounded(r) for r in ((fresh.y[target] - mean) / spread)[told]]
+        found[target] = [rounded(r) for r in ((fresh.y[target] - mean) / spread)[told]]
     return found
-
-
-def _rounded(value: float | np.floating[Any]) -> float:
-    return float(f"{float(value):.{_DIGITS}g}")
-
-
-def diagnose(history: History, maps: Maps, cloud: Cloud, fields: Mapping[str, Field]) -> dict[str, Any]:
-    """What a person or a condition wants to know of the map: JSON with finite floats.
-
-    ``emv`` is the largest over the targets of the expected misclassified share of the allowed space, sd inflated by
-    kappa; ``loo_rmse`` is in units of the spread of the (transformed) data; ``unexplored_volume`` is the share of the
-    allowed space inside the largest ball, of ``unexplored_radius`` in the unit cube, that nobody has looked into. Each
-    place counts as much as it probably can exist, and not at all where it surely cannot. ``approximation`` is there
-    when the surrogate is one, of the target where it is worst, and ``approximation_error`` of each target is its
-    difference: see :attr:`idds_learners.inducing.Inducing.approximation`.
-    """
-    p = feasibility.probability(maps.feasible, cloud.unit)
-    names = history.space.names
-    by_target = {t: _told(maps, t, f, p, names) for t, f in fields.items()}
-    ends = (PointState.MEASURED, PointState.INFEASIBLE, PointState.PRUNED)
-    looked = [p for p in history.points if p.state in ends]
-    radius, volume = coverage(cloud.unit[p > 0], history.unit(looked))
-    return {
-        "n_measured": len(history.measured),
-        "emv": max(d["emv"] for d in by_target.values()),
-        "kappa": max(d["kappa"] for d in by_target.values()),
-        "loo_rmse": max(d["loo_rmse"] for d in by_target.values()),
-        "loo_z2": max(d["loo_z2"] for d in by_target.values()),
-        "at_bounds": [f"{t}.{name}" for t, d in by_target.items() for name in d["at_bounds"]],
-        "residuals": {t: list(r) for t, r in maps.residuals.items()},
-        "unexplored_radius": radius,
-        "unexplored_volume": volume,
-        "allowed_share": _rounded(cloud.share),
-        "feasible_share": _rounded(np.mean(p)),
-        "targets": by_target,
-        **_approximated(maps),
-    }
-
-
-def _approximated(maps: Maps) -> dict[str, Any]:
-    """How the surrogate was made of many points, of the target where it is farthest from exact; empty when it is."""
-    told = [gp.approximation for gp in maps.gps.values() if gp.approximation]
-    if not told:
-        return {}
-    worst = max(told, key=lambda d: d["difference"])
-    return {"approximation": {**worst, "difference": _rounded(worst["difference"])}}
-
-
-def _told(maps: Maps, target: str, f: Field, p: Array, names: Sequence[str]) -> dict[str, Any]:
-    """The same of one target; p : (N,) what each place of the pool counts for."""
-    gp, scale, cut = maps.gps[target], maps.scales[target], maps.bounds[target]
-    loo = gp.leave_one_out()
-    told = ~cut[loo.at] if not cut[loo.at].all() else np.ones(len(loo.at), bool)  # a bound has no error
-    z = (f.threshold - f.mean) / (f.inflation * f.sd)
-    inside = z if scale.below else -z
-
-    def share(of: NDArray[Any]) -> float:
-        return _rounded(np.average(of, weights=p))
-
-    return {
-        "emv": share(ndtr(-f.a)),
-        "kappa": _rounded(f.inflation),
-        "loo_rmse": _rounded(math.sqrt(float(np.mean(loo.residuals[told] ** 2)))),
-        "loo_z2": _rounded(np.mean(loo.z[told] ** 2)),
-        **({"n_censored": int(cut.sum())} if cut.any() else {}),
-        "at_bounds": gp.at_bounds(names),
-        **({"approximation_error": _rounded(gp.approximation["difference"])} if gp.approximation else {}),
-        "lengthscales": {n: _rounded(math.exp(t)) for n, t in zip(names, gp.theta[: len(names)], strict=True)},
-        "roughness": _rounded(kernel.roughness(gp.theta)),
-        "additive": _rounded(kernel.additive_share(gp.theta)),
-        "excluded_share": share(ndtr(inside)),
-        # inside the contour as it stands, then with all of it one standard deviation to either side
-        "excluded_volume": share(inside > 0),
-        "excluded_range": [share(inside > edge) for edge in (1.0, -1.0)],
-        "band_volume": share(f.a < 1.0),
-    }
-
-
-def coverage(unit: Array, looked: Array) -> tuple[float, float]:
-    """Radius of the largest ball without a point, and the share of the pool that lies inside it.
-
-    unit : (N, d) pool, where the ball may be centred; looked : (k, d) points that were evaluated.
-    """
-    nearest = distances(unit, looked)
-    if not len(looked) or not len(unit):
-        return math.sqrt(unit.shape[1]), 1.0
-    centre = int(np.argmax(nearest))
-    inside = distances(unit, unit[centre : centre + 1]) < nearest[centre]
-    return _rounded(nearest[centre]), _rounded(np.mean(inside))

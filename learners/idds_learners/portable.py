@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from idds_learners.mapping import Maps
+    from idds_learners.surrogate import GP
 
 __all__ = ["CODE", "portable"]
 
@@ -22,8 +23,8 @@ import json, math, pathlib, pydoc, numpy as np
 
 
 def evaluate(folder, target, points):  # points: a list of {parameter: value}; gives their means and standard deviations
-    doc = json.loads(pathlib.Path(folder, "surrogate.json").read_text(encoding="utf-8"))
-    data, t, u = np.load(pathlib.Path(folder, "surrogate.npz")), doc["targets"][target], []
+    doc, data = json.loads(pathlib.Path(folder, "surrogate.json").read_bytes()), np.load(f"{folder}/surrogate.npz")
+    t, u = doc["targets"][target] if target else doc["feasible"], []
     for p in doc["parameters"]:  # every parameter to [0, 1]
         v = np.array([p["choices"].index(q[p["name"]]) if p["choices"] else q[p["name"]] for q in points], float)
         u.append(((np.log(v) if p["log"] else v) - p["offset"]) / p["width"])
@@ -37,6 +38,7 @@ def evaluate(folder, target, points):  # points: a list of {parameter: value}; g
     c, q, probit = t["threshold"], t["squash"], np.vectorize(lambda z: math.erfc(-z / math.sqrt(2)) / 2)
     back = {"none": np.positive, "log": np.exp, "logit": lambda z: 1 / (1 + np.exp(-z)), "probit": probit}
     x = back.get(t["transform"])(c + q * np.arctanh(np.clip((x - c) / q, -1 + 1e-9, 1 - 1e-9)) if q else x)
+    x = x + (np.where(evaluate(folder, "", points)[0] < 0, np.nan, 0) if target and "feasible" in doc else 0)
     return x[0], abs(x[2] - x[1]) / 2
 """
 
@@ -47,7 +49,8 @@ def portable(maps: Maps) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]
     Returns
     -------
     document : parameters with their map to [0, 1], ``(f(value) - offset) / width``, and by target the transform, the
-        level, the hyper-parameters (standardised units) and kappa; `code` evaluates it.
+        level, the hyper-parameters (standardised units) and kappa; `code` evaluates it. ``feasible``, once a point has
+        ended infeasible, is the same of a process that is below 0 where points probably cannot exist.
     arrays : ``X`` (n, d) training inputs in the unit cube; by target ``.y`` and ``.noise`` (n,) transformed, ``.at``
         (m, d) the points that predictions are made from: X or, for a surrogate that is an approximation, its inducing
         points and the newest; there ``.alpha`` (m,) = K^-1 (y - H beta), ``.basis`` (m, p) = K^-1 H and ``.R`` (r, m)
@@ -58,9 +61,8 @@ def portable(maps: Maps) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]
     arrays: dict[str, NDArray[np.float64]] = {}
     for name in maps.targets:
         gp, scale = maps.gps[name], maps.scales[name]
-        share, variance = kernel.additive_share(gp.theta), math.exp(gp.theta[-2])
         arrays["X"] = gp.X
-        arrays |= {f"{name}.{what}": array for what, array in (("y", gp.y), ("noise", gp.noise), *gp.solved.items())}
+        arrays |= _arrays(name, gp)
         targets[name] = {
             "transform": scale.transform,
             "level": maps.level_texts[name],
@@ -68,20 +70,36 @@ def portable(maps: Maps) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]
             "squash": scale.squash,
             "excluded": "below" if scale.below else "above",
             "kappa": float(maps.kappa[name]),
-            "centre": gp.centre,
-            "spread": gp.spread,
             "trend": [maps.trends[name].replace(":", ".")] if name in maps.trends else [],
-            "beta": gp.beta.tolist(),
-            "lengthscales": [math.exp(t) for t in gp.theta[: -kernel.extra].tolist()],
-            "scales": kernel.scales(gp.theta).tolist(),
-            "variance": variance,
-            "variances": [(1 - share) * variance] + [share / gp.X.shape[1] * variance] * gp.X.shape[1],
-            "smooth": 1.0 - kernel.roughness(gp.theta),
-            "nugget": gp.nugget,
+            **_process(gp),
         }
     parameters = [{"name": n, "unit": p.unit, **_map(p)} for n, p in maps.space.parameters.items()]
-    document = {"model": "gp-matern-additive", "parameters": parameters, "targets": targets, "code": CODE}
-    return document, arrays
+    document: dict[str, Any] = {"model": "gp-matern-additive", "parameters": parameters, "targets": targets}
+    if maps.feasible is not None:
+        plain = {"transform": "none", "threshold": 0.0, "squash": None, "kappa": 1.0, "trend": []}
+        document["feasible"] = {**plain, **_process(maps.feasible)}
+        arrays |= _arrays("", maps.feasible)
+    return {**document, "code": CODE}, arrays
+
+
+def _arrays(name: str, gp: GP) -> dict[str, NDArray[np.float64]]:
+    return {f"{name}.{what}": array for what, array in (("y", gp.y), ("noise", gp.noise), *gp.solved.items())}
+
+
+def _process(gp: GP) -> dict[str, Any]:
+    """A process in numbers that are no arrays."""
+    share, variance, d = kernel.additive_share(gp.theta), math.exp(gp.theta[-2]), gp.X.shape[1]
+    return {
+        "centre": gp.centre,
+        "spread": gp.spread,
+        "beta": gp.beta.tolist(),
+        "lengthscales": [math.exp(t) for t in gp.theta[: -kernel.extra].tolist()],
+        "scales": kernel.scales(gp.theta).tolist(),
+        "variance": variance,
+        "variances": [(1 - share) * variance] + [share / d * variance] * d,
+        "smooth": 1.0 - kernel.roughness(gp.theta),
+        "nugget": gp.nugget,
+    }
 
 
 def _map(parameter: Parameter) -> dict[str, Any]:

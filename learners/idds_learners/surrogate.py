@@ -5,7 +5,7 @@ values of a trend where there is one; theta (d + 4,) as in :mod:`idds_learners.k
 
 Sources: Rasmussen & Williams, *Gaussian Processes for Machine Learning* (2006), chapters 2, 4, 5 (kernel, mean by
 generalised least squares, marginal likelihood and its gradient); Dubrule, *Math. Geol.* 15 (1983) 687 (leave-one-out
-in closed form); the lengthscale prior that grows with the dimension is that of Hvarfner et al., ICML 2024.
+in closed form).
 """
 
 from __future__ import annotations
@@ -24,54 +24,14 @@ from scipy.optimize import minimize
 from idds_learners import kernel
 from idds_learners.factor import Factor, factor
 from idds_learners.kernel import matern
+from idds_learners.prior import Prior
 
-__all__ = ["GP", "Fitted", "LooErrors", "Prior", "fit", "matern", "objective"]
+__all__ = ["GP", "Fitted", "LooErrors", "fit", "matern", "objective"]
 
 Array = NDArray[np.float64]
 Trend = Callable[[Array], Array]
 
-LENGTHSCALE_BOUNDS = (0.02, 50.0)
-VARIANCE_BOUNDS = (1e-3, 1e4)
-NUGGET_BOUNDS = (1e-9, 1.0)
-SHARE_BOUNDS = (-7.0, 7.0)
 JITTER = 1e-8
-
-
-@dataclass(frozen=True)
-class Prior:
-    """Normal priors on theta, and its box.
-
-    Log lengthscale (sqrt 2 + log(d) / 2, sqrt 3), logit of the roughness (-2, 2) and of the additive share (0, 2), log
-    output variance (0, 2), log nugget (log 1e-4, 3).
-    """
-
-    dimension: int
-
-    @cached_property
-    def mean(self) -> Array:
-        """(d + 4,) means."""
-        length = math.sqrt(2) + 0.5 * math.log(self.dimension)
-        return np.array([length] * self.dimension + [-2.0, 0.0, 0.0, math.log(1e-4)])
-
-    @cached_property
-    def sd(self) -> Array:
-        """(d + 4,) standard deviations."""
-        return np.array([math.sqrt(3)] * self.dimension + [2.0, 2.0, 2.0, 3.0])
-
-    @cached_property
-    def bounds(self) -> Array:
-        """(d + 4, 2) lowest and highest."""
-        box = np.log(np.array([LENGTHSCALE_BOUNDS] * self.dimension + [VARIANCE_BOUNDS, NUGGET_BOUNDS]))
-        return np.insert(box, self.dimension, [SHARE_BOUNDS, SHARE_BOUNDS], axis=0)
-
-    def starts(self) -> list[Array]:
-        """Where a first fit begins: middling, short and long lengthscales."""
-        found = []
-        for lengthscale in (0.6, 0.2, 2.0):
-            start = self.mean.copy()
-            start[: self.dimension] = math.log(lengthscale)
-            found.append(start)
-        return found
 
 
 def cholesky_of(K: Array, least: float = JITTER) -> Array:
@@ -374,6 +334,13 @@ class GP:
             return np.empty(0), np.empty(0)
         V, mean = self.project(U)
         return mean, np.sqrt(self.variance(V))
+
+    def mean(self, U: Array) -> Array:
+        """(m,) mean of the latent function at U (m, d), without the work that its deviation takes."""
+        at, alpha = self.solved["at"], self.solved["alpha"]
+        found = [basis(u, self.trend) @ self.beta + matern(at, u, self.theta).T @ alpha
+                 for u in np.array_split(U, max(1, len(U) * len(at) // 1_000_000))]  # fmt: skip
+        return np.asarray(self.centre + self.spread * np.concatenate(found))
 
     def leave_one_out(self) -> LooErrors:
         """Errors at each point when it is left out, its theta kept; the mean is estimated anew each time."""

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.optimize import check_grad
 
-from idds_learners import surrogate as model
-from idds_learners.surrogate import GP, Fitted, Prior, basis, fit, matern, objective, standard
+from idds_learners.prior import LENGTHSCALE_BOUNDS, NUGGET_BOUNDS, Prior
+from idds_learners.surrogate import GP, Fitted, basis, fit, matern, objective, standard
 
 
 def data(n: int = 14, d: int = 2, seed: int = 0) -> Any:
@@ -141,7 +141,7 @@ def test_the_jitter_grows_until_the_matrix_has_a_factor() -> None:
 
 def test_parameters_at_a_bound_that_spoils_the_map_are_named() -> None:
     X, y, noise = data()
-    low, high = np.log(model.LENGTHSCALE_BOUNDS)
-    theta = np.array([low, high, 0.0, 0.0, 0.0, np.log(model.NUGGET_BOUNDS[1])])
+    low, high = np.log(LENGTHSCALE_BOUNDS)
+    theta = np.array([low, high, 0.0, 0.0, 0.0, np.log(NUGGET_BOUNDS[1])])
     assert GP(X, y, noise, given(y, theta)).at_bounds(["x", "y"]) == ["x:low", "nugget:high"]
     assert GP(X, y, noise, given(y)).at_bounds(["x", "y"]) == []

@@ -81,7 +81,7 @@ def charts(view: LoopView, gauges: Sequence[Gauge]) -> list[dict[str, Any]]:
 
 def _took(view: LoopView) -> list[tuple[str, list[tuple[int, float]]]]:
     """Seconds of the answers by part."""
-    parts = dict.fromkeys(part for i in view.iterations for part in i.took)
+    parts = dict.fromkeys(part for i in view.iterations for part in i.took if not part.startswith("first_"))
     return [(part, [(i.number, i.took[part]) for i in view.iterations if part in i.took]) for part in parts]
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from idds_agents.report.reading import LoopView
 from idds_agents.report.surface import Surface, levels_of, observed, surface_of
+from idds_core.contour import can_exist
 from idds_core.errors import IddsError, did_you_mean
 from idds_core.history import Point
 from idds_core.ports import Prediction, Surrogate
@@ -140,6 +141,9 @@ class _CutSurrogate:
 
     def predict(self, points: Sequence[Mapping[str, Any]]) -> Mapping[str, Prediction]:
         return self.whole.predict([{**self.fixed, **p} for p in points])
+
+    def can_exist(self, points: Sequence[Mapping[str, Any]]) -> NDArray[np.float64] | None:
+        return can_exist(self.whole, [{**self.fixed, **p} for p in points])
 
 
 @dataclass(frozen=True)

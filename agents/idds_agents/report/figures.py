@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Any
 from idds_agents.report.best import sought
 from idds_agents.report.cuts import ordered, slices
 from idds_agents.report.figure_data import FORMATS, Table, write_data
+from idds_agents.report.importance import draw_importance, importance_tables
 from idds_agents.report.map_data import line_table, map_documents
 from idds_agents.report.plot import CURVE_NODES, check_target, draw_surface
 from idds_agents.report.plot_learner import (
     convergence_table,
     draw_convergence,
-    draw_importance,
-    importance_of,
-    importance_table,
 )
 from idds_agents.report.plot_points import draw_parallel, excluded_points
 from idds_agents.report.plot_shape import draw_pairs, draw_profiles, pair_shares, pair_tables, profile_table
@@ -183,9 +181,8 @@ def _parallel(view: LoopView, wanted: Wanted) -> Drawing:
 
 
 def _importance(view: LoopView, wanted: Wanted) -> Drawing:
-    found = importance_of(view, wanted.target)
-    return Drawing("importance", lambda: draw_importance(view, found, wanted.style),
-                   {"importance": importance_table(found)})  # fmt: skip
+    found, tables = importance_tables(view, wanted.target)
+    return Drawing("importance", lambda: draw_importance(view, found, wanted.style), tables)
 
 
 def _convergence(view: LoopView, wanted: Wanted) -> Drawing:

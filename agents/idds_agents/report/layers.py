@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from idds_agents.report.reading import LoopView
 from idds_agents.report.style import DASHES, FORBIDDEN, INK, colour, legend_below
-from idds_agents.report.surface import Axis, Surface, forbidden, levels_of, observed
+from idds_agents.report.surface import Axis, Surface, forbidden, levels_of, observed, rule
 from idds_core.history import Point
 from idds_core.states import PointState
 
@@ -99,13 +99,12 @@ def _excluded_side(axes: Axes, surface: Surface, target: str) -> None:
 
 
 def _draw_forbidden(axes: Axes, surface: Surface) -> None:
-    """The region against the constraints, on a finer grid of its own: its border has no stairs."""
+    """The region where nothing is, on a finer grid of its own: its border has no stairs."""
     if surface.grid.allowed.all():
         return
     x, y, outside = forbidden(surface)
     axes.contourf(x, y, outside, levels=[0.5, 1.5], colors=[FORBIDDEN], zorder=2)
-    label = " and ".join(surface.space.constraints)
-    axes.fill([], [], color=FORBIDDEN, label=f"not {label}" if len(label) < 40 else "not allowed")
+    axes.fill([], [], color=FORBIDDEN, label=rule(surface))
 
 
 def _draw_line(axes: Axes, surface: Surface, target: str, label: str, index: int, *, alone: bool, band: bool) -> bool:

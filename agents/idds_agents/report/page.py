@@ -20,6 +20,7 @@ from idds_agents.report.cuts import ordered, slices
 from idds_agents.report.document import excluded
 from idds_agents.report.export import write_whole
 from idds_agents.report.frames import Frame, frames, sliced
+from idds_agents.report.importance import weights_of
 from idds_agents.report.pictures import curve_figures, frame_notes, map_figure, slice_figures
 from idds_agents.report.reading import LoopView
 from idds_agents.topups import said_of
@@ -252,7 +253,7 @@ def _health(view: LoopView) -> dict[str, Any]:
         "searching": bool(sought(view)),
         "health": told,
         "excluded": _excluded(view),
-        "importance": _importance(told),
+        "importance": _importance(view),
         "health_columns": [(key, title) for key, title in _HEALTH if key in known],
         "coverage": coverage,
         "approximated": approximated(newest),
@@ -271,23 +272,21 @@ def _excluded(view: LoopView) -> dict[str, str]:
     return found
 
 
-def _importance(told: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """For each target its parameters with a bar of 1 / lengthscale, those that matter most first."""
+def _importance(view: LoopView) -> list[dict[str, Any]]:
+    """For each target its parameters with a bar, those that matter most first, and the pairs that act together."""
     found = []
-    for h in told:
-        scales = {n: s for n, s in h["lengthscales"].items() if s > 0}
-        if len(scales) < 2:
+    for target, known in weights_of(view).items():
+        if len(known.names) < 2:
             continue
-        total, least = sum(1.0 / s for s in scales.values()), min(scales.values())
-        bars = [
-            {
-                "name": n,
-                "width": round(100 * least / s, 1),
-                "text": f"{100 / s / total:.3g} % · {_figure(s)}",
-            }
-            for n, s in sorted(scales.items(), key=lambda item: item[1])
-        ]
-        found.append({"target": h["target"], "bars": bars})
+        bars, scales = known.bars, known.lengthscales
+        most = max(bars.values()) or 1.0
+        rows = [
+            {"name": n, "width": round(100 * bars[n] / most, 1),
+             "text": f"{100 * bars[n]:.3g} %" + (f" \N{MIDDLE DOT} {_figure(scales[n])}" if n in scales else "")}
+            for n in sorted(known.names, key=lambda n: -bars[n])
+        ]  # fmt: skip
+        pairs = [f"{a} with {b} {100 * share:.3g} %" for a, b, share in known.pairs]
+        found.append({"target": target, "bars": rows, "pairs": ", ".join(pairs), "shares": bool(known.main)})
     return found
 
 

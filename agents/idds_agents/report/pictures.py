@@ -10,7 +10,7 @@ from idds_agents.report.choice import choice_text
 from idds_agents.report.cuts import Slices, fixed_text, near
 from idds_agents.report.frames import Frame
 from idds_agents.report.reading import LoopView
-from idds_agents.report.surface import Axis, Surface, forbidden, level_words, levels_of, observed
+from idds_agents.report.surface import Axis, Surface, forbidden, level_words, levels_of, observed, rule
 from idds_agents.report.svg import Box, Scale, filled_path, line_path, lines_path
 from idds_agents.topups import said_of
 from idds_core.history import Point
@@ -68,7 +68,7 @@ def _plane(surface: Surface, width: float, height: float) -> dict[str, Any]:
         "x_ticks": box.x.ticks(),
         "y_ticks": box.y.ticks(),
         "forbidden": where,
-        "rule": " and ".join(surface.space.constraints),
+        "rule": rule(surface),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -79,6 +79,13 @@ class LoopView:
         """Seconds from the start of the loop to its last closed iteration, or to now while it goes on."""
         closed = [i.elapsed_s for i in self.iterations if i.elapsed_s is not None]
         return closed[-1] if self.ended and closed else max(0.0, self.now - self.record.started)
+
+    @cached_property
+    def importance(self) -> dict[str, Any]:
+        """Target -> which parameters matter, as the learner has it; nothing where it does not say."""
+        learner = _learner(self.plan, self.history)
+        told = getattr(learner, "importance", None)
+        return dict(_asked(lambda: told(self.history), self.plan)) if told is not None else {}
 
     @cached_property
     def surrogate(self) -> Surrogate | None:
@@ -156,18 +163,25 @@ def surrogate_of(plan: LoopPlan, history: History) -> Surrogate | None:
         When the learner cannot be built again or refuses the history.
 
     """
-    from idds_core.plugins import LEARNERS, build
     from idds_core.ports import Mapper
 
+    learner = _learner(plan, history)
+    return _asked(lambda: learner.surrogate(history), plan) if isinstance(learner, Mapper) else None
+
+
+def _learner(plan: LoopPlan, history: History) -> Any:
+    from idds_core.plugins import LEARNERS, build
+
     make_importable(plan)
-    described = dict(plan.document["learner"])
+    described = dict(plan.document["learner"] or {})
     if plan.loop.blind and "targets" in described:  # those that the history shows
         described["targets"] = list(history.targets)
-    learner: Any = build(described, LEARNERS)
-    if not isinstance(learner, Mapper):
-        return None
+    return build(described, LEARNERS) if described.get("type") else None
+
+
+def _asked(question: Callable[[], Any], plan: LoopPlan) -> Any:
     try:
-        return learner.surrogate(history)
+        return question()
     except IddsError:
         raise
     except Exception as error:  # the user's own learner may raise anything
