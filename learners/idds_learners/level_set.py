@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["LevelSet", "Mapped"]
 
 _REFERENCE = re.compile(r"[\w.]+:[A-Za-z_]\w*")
+_EARLIER = re.compile(r"([a-z][a-z0-9_-]*)\.([A-Za-z_]\w*)")
 _TRANSFORMS = ("probit", "log", "logit", "none")
 _SIDES = ("below", "above")
 STRATEGIES = ("emv", "straddle", "poisson_disc", "timse")
@@ -74,8 +75,10 @@ class Mapped:
             if self._of(self.excluded, target) not in _SIDES:
                 found.append(f"excluded={self._of(self.excluded, target)!r} of {target} is neither below nor above")
             name = self._of(self.trend, target)
-            if name is not None and not (isinstance(name, str) and _REFERENCE.fullmatch(name)):
-                found.append(f"trend {name!r} of {target} is no module:function")
+            if name is not None and not (
+                isinstance(name, str) and (_REFERENCE.fullmatch(name) or _EARLIER.fullmatch(name))
+            ):
+                found.append(f"trend {name!r} of {target} is no module:function and no loop.target")
         if len(set(self.targets)) != len(self.targets):
             found.append(f"targets {', '.join(self.targets)} repeat a name")
         if self.first is not None and self.first < 1:
@@ -84,6 +87,17 @@ class Mapped:
             found.append(f"squash={self.squash} is not above 0")
         if not 0 < self.near <= 1:
             found.append(f"near={self.near} is no share above 0")
+        return found
+
+    @property
+    def reads(self) -> dict[str, tuple[str, ...]]:
+        """Name of an earlier loop -> its targets that are trends of this learner's."""
+        found: dict[str, tuple[str, ...]] = {}
+        for target in self.targets:
+            name = self._of(self.trend, target)
+            if isinstance(name, str) and (match := _EARLIER.fullmatch(name)):
+                loop, read = match.groups()
+                found[loop] = tuple(dict.fromkeys((*found.get(loop, ()), read)))
         return found
 
     def scales(self) -> dict[str, Scale]:
@@ -150,10 +164,12 @@ class LevelSet(Mapped):
         A target with transform none is not squashed: its unit is the user's.
     near : share of the values, nearest to the level, that the surrogate takes at their word; of the others it need
         only be about right. 1: all.
-    trend : ``module:function``, or the function itself, one for all targets or by target; None: none.
+    trend : ``module:function``, the function itself, or ``loop.target``; one for all targets or by target; None: none.
         A cheap approximation of the (transformed) target, such as the logarithm of a cross section: called with arrays
-        of all parameters by name, it returns an array. The surrogate fits its factor and learns what is left; such a
-        target is not squashed.
+        of all parameters by name, it returns an array. Or a target of a loop that ran before this one, such as a fast
+        simulation: the mean of a process of what was measured there, seen on this target's scale [Kennedy & O'Hagan,
+        Biometrika 87 (2000) 1; Le Gratiet & Garnier, Int. J. Uncertain. Quantif. 4 (2014) 365]. The surrogate fits its
+        factor and learns what is left; such a target is not squashed.
     maximin : share of each batch that explores, once the expected misclassified share is below a twentieth of the
         largest ball that nobody has looked into; before that every point goes to the contour
     strategy : {"emv", "straddle", "poisson_disc", "timse"}

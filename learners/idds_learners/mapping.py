@@ -85,7 +85,8 @@ class Maps:
     space : Space
     scales, gps, kappa : by target; kappa inflates every standard deviation that leaves this class.
     fitted : number of points that the hyper-parameters were fitted to, by target.
-    residuals : of what came in last, by target; trends : ``module:function`` of the targets that have one.
+    residuals : of what came in last, by target; trends : ``module:function`` or ``loop.target`` of the targets that
+        have one.
     feasible : a process of where points can exist; None while none ended infeasible.
 
     """
@@ -170,7 +171,7 @@ def learn(history: History, scales: Mapping[str, Scale], named: Mapping[str, str
     if len(history.measured) < LEAST:
         return None
     named = named or {}
-    trends = {t: trend_of(name, history.space) for t, name in named.items()}
+    trends = {t: trend_of(name, history, scales[t]) for t, name in named.items()}
     data = Data.of(history, scales, history.measured)
     before = _recorded(history.iterations)
     gps, fitted = {}, {}

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from idds_core.space import Categorical, Integer, Log, Ordered, Parameter
+from idds_core.space import Categorical, Integer, Log, Ordered, Parameter, Space
 from idds_learners import kernel
+from idds_learners.trend import Earlier, maps_of
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from idds_learners.mapping import Maps
+    from idds_learners.surrogate import GP
+    from idds_learners.transform import Scale
 
 __all__ = ["CODE", "portable"]
 
@@ -22,13 +25,13 @@ import json, math, pathlib, pydoc, numpy as np
 
 
 def evaluate(folder, target, points):  # points: a list of {parameter: value}; gives their means and standard deviations
-    doc = json.loads(pathlib.Path(folder, "surrogate.json").read_text(encoding="utf-8"))
-    data, t, u = np.load(pathlib.Path(folder, "surrogate.npz")), doc["targets"][target], []
-    for p in doc["parameters"]:  # every parameter to [0, 1]
+    doc, data = json.loads(pathlib.Path(folder, "surrogate.json").read_bytes()), np.load(f"{folder}/surrogate.npz")
+    t, u, h = {**doc["targets"], **doc["earlier"]}[target], [], {n: np.array([q[n] for q in points]) for n in points[0]}
+    for p in t.get("parameters", doc["parameters"]):  # every parameter to [0, 1]
         v = np.array([p["choices"].index(q[p["name"]]) if p["choices"] else q[p["name"]] for q in points], float)
         u.append(((np.log(v) if p["log"] else v) - p["offset"]) / p["width"])
-    h = [pydoc.locate(f)(**{n: np.array([q[n] for q in points]) for n in points[0]}) for f in t["trend"]]
-    h, a, b = np.array([np.ones(len(points)), *h]), data["X"] * t["scales"], np.stack(u, axis=1) * t["scales"]
+    h = [evaluate(folder, f, points)[0].clip(*r) if r else pydoc.locate(f)(**h) for f, *r in t["trend"]]
+    h, a, b = np.array([np.ones(len(points)), *h]), data[t["X"]] * t["scales"], np.stack(u, axis=1) * t["scales"]
     r = np.concatenate([np.linalg.norm(a[:, None] - b, axis=2)[..., None], abs(a[:, None] - b)], axis=2)
     k = ((r * (r / 3 + 1) + 1) * np.exp(-r)) @ t["variances"]  # Matern 5/2, of all coordinates and of each alone
     g, e = t["centre"] + t["spread"] * (t["beta"] @ h + data[target + ".alpha"] @ k), h - data[target + ".basis"].T @ k
@@ -47,39 +50,68 @@ def portable(maps: Maps) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]
     Returns
     -------
     document : parameters with their map to [0, 1], ``(f(value) - offset) / width``, and by target the transform, the
-        level, the hyper-parameters (standardised units) and kappa; `code` evaluates it.
+        level, the hyper-parameters (standardised units) and kappa; `code` evaluates it. `earlier` has the same of what
+        other loops have measured that is a trend of some target, on that target's transformed scale.
     arrays : ``X`` (n, d) training inputs in the unit cube; by target ``.y`` and ``.noise`` (n,) transformed, ``.alpha``
         (n,) K^-1 (y - H beta), ``.basis`` (n, p) K^-1 H, ``.A`` (p, p) the inverse of H' K^-1 H, ``.L`` (n, n) the
         lower Cholesky factor of K; H is 1 and, where there is one, the trend.
 
     """
-    targets: dict[str, Any] = {}
     arrays: dict[str, NDArray[np.float64]] = {}
+    targets: dict[str, Any] = {}
+    earlier: dict[str, Any] = {}
     for name in maps.targets:
-        gp, scale = maps.gps[name], maps.scales[name]
-        share, variance = kernel.additive_share(gp.theta), math.exp(gp.theta[-2])
+        gp = maps.gps[name]
         arrays["X"] = gp.X
-        arrays |= {f"{name}.{what}": array for what, array in (("y", gp.y), ("noise", gp.noise), *gp.solved.items())}
-        targets[name] = {
-            "transform": scale.transform,
-            "level": scale.level,
-            "threshold": scale.threshold,
-            "squash": scale.squash,
-            "excluded": "below" if scale.below else "above",
-            "kappa": float(maps.kappa[name]),
-            "centre": gp.centre,
-            "spread": gp.spread,
-            "trend": [maps.trends[name].replace(":", ".")] if name in maps.trends else [],
-            "beta": gp.beta.tolist(),
-            "lengthscales": [math.exp(t) for t in gp.theta[: -kernel.extra].tolist()],
-            "scales": kernel.scales(gp.theta).tolist(),
-            "variance": variance,
-            "variances": [(1 - share) * variance] + [share / gp.X.shape[1] * variance] * gp.X.shape[1],
-            "nugget": gp.nugget,
-        }
-    parameters = [{"name": n, "unit": p.unit, **_map(p)} for n, p in maps.space.parameters.items()]
-    document = {"model": "gp-matern52-additive", "parameters": parameters, "targets": targets, "code": CODE}
+        targets[name] = _target(name, gp, maps.scales[name], float(maps.kappa[name]), arrays)
+        if name in maps.trends:
+            targets[name]["trend"] = [_trend(gp.trend, name, maps.trends[name], earlier, arrays)]
+    document = {"model": "gp-matern52-additive", "parameters": _parameters(maps.space), "targets": targets,
+                "earlier": earlier, "code": CODE}  # fmt: skip
     return document, arrays
+
+
+def _target(name: str, gp: GP, scale: Scale, kappa: float, arrays: dict[str, NDArray[np.float64]]) -> dict[str, Any]:
+    """The document of one target; its arrays are added."""
+    share, variance = kernel.additive_share(gp.theta), math.exp(gp.theta[-2])
+    arrays |= {f"{name}.{what}": array for what, array in (("y", gp.y), ("noise", gp.noise), *gp.solved.items())}
+    return {
+        "X": "X",
+        "transform": scale.transform,
+        "level": scale.level,
+        "threshold": scale.threshold,
+        "squash": scale.squash,
+        "excluded": "below" if scale.below else "above",
+        "kappa": kappa,
+        "centre": gp.centre,
+        "spread": gp.spread,
+        "trend": [],
+        "beta": gp.beta.tolist(),
+        "lengthscales": [math.exp(t) for t in gp.theta[: -kernel.extra].tolist()],
+        "scales": kernel.scales(gp.theta).tolist(),
+        "variance": variance,
+        "variances": [(1 - share) * variance] + [share / gp.X.shape[1] * variance] * gp.X.shape[1],
+        "nugget": gp.nugget,
+    }
+
+
+def _trend(
+    trend: Any, target: str, reference: str, earlier: dict[str, Any], arrays: dict[str, NDArray[np.float64]]
+) -> list[Any]:
+    """Where the function is; or of what is added to `earlier` the name, and what it is kept within."""
+    if not isinstance(trend, Earlier):
+        return [reference.replace(":", ".")]
+    name = f"{reference} for {target}"
+    maps = maps_of(trend)
+    gp = maps.gps[trend.target]
+    earlier[name] = _target(name, gp, maps.scales[trend.target], 1.0, arrays)
+    arrays[f"{name}.X"] = gp.X
+    earlier[name] |= {"X": f"{name}.X", "parameters": _parameters(maps.space), "transform": "none"}
+    return [name, *trend.range]
+
+
+def _parameters(space: Space) -> list[dict[str, Any]]:
+    return [{"name": n, "unit": p.unit, **_map(p)} for n, p in space.parameters.items()]
 
 
 def _map(parameter: Parameter) -> dict[str, Any]:
