@@ -41,6 +41,10 @@ def support_problems(learner: Any, space: Any, mode: str, targets: Sequence[str]
     where : the place of the loop.
 
     """
+    wrong = learner.space_problem(space) if hasattr(learner, "space_problem") and isinstance(space, Space) else ""
+    if wrong:
+        what = f"the learner {type(learner).__name__} cannot work"
+        yield Problem("E-DEF-005", what, wrong, f"{where}.learner", "Change its fields, or the space.")
     can = getattr(learner, "supports", None)
     if not isinstance(can, Supports) or not isinstance(space, Space):
         return

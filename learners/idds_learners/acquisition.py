@@ -24,7 +24,7 @@ from scipy.special import ndtr, owens_t
 
 from idds_learners.surrogate import GP
 
-__all__ = ["Field", "distances", "expected_misclassified", "gain_table", "maximin", "pick"]
+__all__ = ["Field", "Priced", "distances", "expected_misclassified", "gain_table", "maximin", "pick", "pick_priced"]
 
 Array = NDArray[np.float64]
 
@@ -137,21 +137,21 @@ class _Greedy:
         for i in range(len(known)):
             self._condition(i)
 
-    def _condition(self, i: int) -> None:
+    def _condition(self, i: int, noise: float | None = None) -> None:
         row_u, row_c = self._CU[i].copy(), self._CC[i].copy()
-        scale = max(row_c[i], 0.0) + self._noise
+        scale = max(row_c[i], 0.0) + (self._noise if noise is None else noise)
         self._taken += row_u**2 / scale
         self._CU -= np.outer(row_c, row_u / scale)
         self._CC -= np.outer(row_c, row_c / scale)
 
-    def condition(self, candidate: int) -> None:
-        """From now on the candidate counts as measured."""
-        self._condition(self._known + candidate)
+    def condition(self, candidate: int, noise: float | None = None) -> None:
+        """From now on the candidate counts as measured, with that variance of its noise; None: the usual one."""
+        self._condition(self._known + candidate, noise)
 
-    def scores(self, weights: Array) -> Array:
+    def scores(self, weights: Array, noise: float | None = None) -> Array:
         """(candidates,) expected misclassified volume taken away, by each candidate with all that went before."""
         CU = self._CU[self._known :]
-        diagonal = np.maximum(np.diag(self._CC)[self._known :], 0.0) + self._noise
+        diagonal = np.maximum(np.diag(self._CC)[self._known :], 0.0) + (self._noise if noise is None else noise)
         share = CU * CU
         share /= diagonal[:, None]
         share += self._taken
@@ -217,16 +217,80 @@ def pick(
     free = free & (p > 0)
     if strategy == "poisson_disc":
         return _discs(fields, unit, free, known, n, rng, scores, p)
+    greedy, weights, candidates = _prepared(fields, unit, free, known, rng, strategy, p)
+    if not len(candidates):
+        return []
+    picked = _one_by_one(greedy, weights, p[candidates], n, scores, strategy == "straddle")
+    return [int(candidates[i]) for i in picked]
+
+
+def _prepared(
+    fields: Sequence[Field],
+    unit: Array,
+    free: NDArray[np.bool_],
+    known: Array,
+    rng: np.random.Generator,
+    strategy: str,
+    p: Array,
+) -> tuple[list[_Greedy], Array, NDArray[np.intp]]:
+    """What picks are made of: a posterior for each target, the weights of the integration points, the candidates."""
     risk = np.sum([ndtr(-f.a) for f in fields], axis=0) * p
     at, weights = _draw(rng, risk, min(INTEGRATION_POINTS, max(64, len(unit))))
     candidates = _candidates(rng, np.where(free, risk, 0.0), free)
-    if not len(candidates):
-        return []
     if strategy == "straddle":  # it looks at the candidates alone
         at, weights = at[:0], weights[:0]
-    greedy = [_Greedy(f, unit, candidates, known, at, strategy) for f in fields]
-    picked = _one_by_one(greedy, weights * p[at] / p.mean(), p[candidates], n, scores, strategy == "straddle")
-    return [int(candidates[i]) for i in picked]
+    some = fields if len(candidates) else ()
+    return ([_Greedy(f, unit, candidates, known, at, strategy) for f in some], weights * p[at] / p.mean(), candidates)
+
+
+@dataclass(frozen=True)
+class Priced:
+    """A pool point that was picked, and how well it is to be measured.
+
+    index : into the pool; level : how well, of the k ways that there are.
+    gains : (k,) expected misclassified share of the pool that it takes away, each way.
+    """
+
+    index: int
+    level: int
+    gains: tuple[float, ...]
+
+
+def pick_priced(
+    fields: Sequence[Field],
+    unit: Array,
+    free: NDArray[np.bool_],
+    known: Array,
+    n: int,
+    rng: np.random.Generator,
+    noise: Sequence[Array],
+    cost: Array,
+    feasible: Array | None = None,
+) -> list[Priced]:
+    """The n pool points, and how well each is to be measured, that take most of the doubt away for what they cost.
+
+    Parameters
+    ----------
+    fields, unit, free, known, n, rng, feasible : as for :func:`pick`
+    noise : for each target (k,) variances of an observation; cost : (k,) what it costs
+
+    """
+    p = np.ones(len(unit)) if feasible is None else feasible
+    greedy, weights, candidates = _prepared(fields, unit, free & (p > 0), known, rng, "emv", p)
+    open_ = np.ones(len(candidates), bool)
+    found: list[Priced] = []
+    before = sum(g.gained(weights) for g in greedy)
+    while len(found) < n and open_.any():
+        gains = np.stack([np.sum([g.scores(weights, v[k]) for g, v in zip(greedy, noise, strict=True)], axis=0)
+                          for k in range(len(cost))]) - before  # fmt: skip
+        rate = np.where(open_, gains * p[candidates] / cost[:, None], -np.inf)
+        level, best = (int(i) for i in np.unravel_index(np.argmax(rate), rate.shape))
+        open_[best] = False
+        found.append(Priced(int(candidates[best]), level, tuple(gains[:, best].tolist())))
+        before += float(gains[level, best])
+        for g, v in zip(greedy, noise, strict=True):
+            g.condition(best, float(v[level]))
+    return found
 
 
 def _one_by_one(

@@ -16,8 +16,10 @@ from idds_core.states import PointState
 from idds_learners.reasons import DESIGN, EXPLORE, REFINE, reasons_of
 
 if TYPE_CHECKING:
+    from idds_core.space import Space
     from idds_learners.acquisition import Field
     from idds_learners.design import Cloud
+    from idds_learners.events import Events, Prices
     from idds_learners.mapping import Maps
     from idds_learners.transform import Scale
 
@@ -178,6 +180,10 @@ class LevelSet(Mapped):
         evenly over the band of 1.96 s about the contour, as far from each other and from all others as can be; best
         where values are noisy. timse: most mean squared error taken away, weighted by the density of the level.
 
+    events : which parameter of the space is the number of events, and what they cost; None: none is
+        It is chosen for each point with its place, by the expected misclassified volume that it takes away per core
+        hour; sigmas must be reported. See :class:`~idds_learners.events.Events`.
+
     Points that end infeasible teach where none can exist: what a place counts for is multiplied by the probability that
     it can, and a place that surely cannot is neither proposed nor part of any share, as if a constraint forbade it.
 
@@ -192,6 +198,7 @@ class LevelSet(Mapped):
 
     maximin: float = 0.5
     strategy: str = "emv"
+    events: Events | None = None
 
     def problems(self) -> list[str]:
         """Everything that is wrong with the learner's fields."""
@@ -202,10 +209,30 @@ class LevelSet(Mapped):
             found.append(f"maximin={self.maximin} is no share")
         if self.strategy not in STRATEGIES:
             found.append(f"strategy {self.strategy!r} is none of {', '.join(STRATEGIES)}")
+        if self.events is not None:
+            found += self.events.problems()
+            if self.strategy != "emv":
+                found.append(f"events are chosen with strategy emv, not {self.strategy}")
         return found
+
+    def space_problem(self, space: Space) -> str:
+        """Why it cannot work in a space; empty when it can."""
+        return self.events.space_problem(space) if self.events is not None else ""
+
+    def surrogate(self, history: History) -> Maps | None:
+        """The map of the history, over all parameters but the number of events."""
+        return super().surrogate(self.events.without(history) if self.events is not None else history)
 
     def ask(self, history: History, n: int) -> Proposal:
         """At most n new points, the diagnostics of the map as it stands, and its hyper-parameters as state."""
+        if self.events is None:
+            return self._answer(history, n, None)
+        from idds_learners.events import Prices
+
+        prices = Prices(self.events, history)
+        return prices.named(self._answer(self.events.without(history), n, prices))
+
+    def _answer(self, history: History, n: int, prices: Prices | None) -> Proposal:
         from idds_learners.design import fill
 
         maps, cloud, fields, diagnostics = self._look(history)
@@ -217,7 +244,9 @@ class LevelSet(Mapped):
         points = fill(history.space, history.seed, taken(history), wanted, maps.feasible if maps else None)
         kinds: list[tuple[str, float | None]] = [(DESIGN, None)] * len(points)
         if maps is not None and cloud is not None and len(points) < n:
-            more, why = self._greedy(history, maps, cloud, fields, points, n - len(points), diagnostics)
+            if prices is not None:
+                prices.learn(maps)
+            more, why = self._greedy(history, maps, cloud, fields, points, n - len(points), diagnostics, prices)
             points, kinds = points + more, kinds + why
         reason = "" if points or n <= 0 else "every point of the space has been proposed"
         return Proposal(tuple(points), diagnostics, state, reason, reasons_of(maps, points, kinds))
@@ -231,6 +260,7 @@ class LevelSet(Mapped):
         new: Sequence[Mapping[str, Any]],
         n: int,
         diagnostics: Mapping[str, Any],
+        prices: Prices | None,
     ) -> tuple[list[dict[str, Any]], list[tuple[str, float | None]]]:
         """N pool points: most by the strategy, some by distance; and why each."""
         import numpy as np
@@ -253,11 +283,17 @@ class LevelSet(Mapped):
         explore = self._exploring(len(history.points) + len(new), n, diagnostics)
         scores: list[float] = []
         gaps: list[float] = []
-        chosen = pick(list(fields.values()), cloud.unit, free, np.vstack([history.unit(blind), ahead]), n - explore,
-                      history.rng("acquisition"), scores, self.strategy, feasible)  # fmt: skip
+        given = list(fields.values()), cloud.unit, free, np.vstack([history.unit(blind), ahead]), n - explore
+        rng = history.rng("acquisition")
+        if prices is None:
+            chosen = pick(*given, rng, scores, self.strategy, feasible)
+        else:
+            chosen = prices.pick(*given, rng, feasible, scores)
         free[chosen] = False
         known = np.vstack([history.unit(history.points), ahead, cloud.unit[chosen]])
         far = maximin(cloud.unit, free, known, explore, gaps, feasible)
+        if prices is not None:
+            prices.explore(fields, far)
         why = REFINE if self.strategy == "emv" else self.strategy
         kinds: list[tuple[str, float | None]] = [*((why, score) for score in scores), *((EXPLORE, gap) for gap in gaps)]
         return [dict(cloud.points[i]) for i in [*chosen, *far]], kinds

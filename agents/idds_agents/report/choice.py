@@ -53,6 +53,8 @@ def choice_text(told: Mapping[str, Any]) -> str:
 
     >>> choice_text({"why": "refine", "rank": 2, "of": 6, "score": 0.0042})
     'it was chosen to refine the contour: 2nd of 6, takes 0.42 % of the space out of doubt'
+    >>> choice_text({"why": "refine", "events": 100, "cost": 0.5, "per_cost": {"100": 0.002, "900": 0.0015}})
+    'it was chosen to refine the contour; 100 events: a core hour takes 0.2 % of the space out of doubt, with 900 0.15 %'
     """
     why = told.get("why")
     words = _WORDS.get(str(why), str(why)[:_MOST]) if why else _UNKNOWN
@@ -65,7 +67,20 @@ def choice_text(told: Mapping[str, Any]) -> str:
         more.append(f"{_nth(told['rank'])} of {told['of']}")
     if _number(told.get("score")):
         more.append(_scored(why, told["score"]))
-    return "; ".join([": ".join([words, ", ".join(more)] if more else [words]), *_expected(told.get("expected"))])
+    said = ": ".join([words, ", ".join(more)] if more else [words])
+    return "; ".join([said, *_events(told), *_expected(told.get("expected"))])
+
+
+def _events(told: Mapping[str, Any]) -> list[str]:
+    """Why so many events, where they were chosen."""
+    number, rates = told.get("events"), told.get("per_cost")
+    if not _number(number):
+        return []
+    if not isinstance(rates, Mapping) or not _number(rates.get(str(number))):
+        return [f"{number} events"]
+    others = [f"with {n} {100 * rate:.2g} %" for n, rate in rates.items() if n != str(number) and _number(rate)]
+    best = f"{number} events: a core hour takes {100 * rates[str(number)]:.2g} % of the space out of doubt"
+    return [", ".join([best, *others])]
 
 
 def _scored(why: object, score: float) -> str:
