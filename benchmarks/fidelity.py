@@ -31,7 +31,7 @@ from idds_learners import Events, LevelSet
 PROBLEM = PROBLEMS["noisy2"]
 #: error of f at so many events
 SIGMA, AT = 0.2, 10_000
-CHOICES = (1_000, 10_000, 100_000)
+CHOICES = (1_000, 3_000, 10_000, 30_000, 100_000)
 COST = "0.1 + 2e-5 * events"
 TOLERANCE = 0.01
 

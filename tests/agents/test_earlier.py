@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -169,7 +170,12 @@ def test_the_learner_is_shown_no_more_of_the_earlier_loop_than_its_points(tmp_pa
     w: World = world(tmp_path, two(), answer)
     asked: list[Any] = []
     real = w.thinker.answer
-    w.thinker.answer = lambda request: asked.append(request["history"].get("earlier")) or real(request)
+
+    def answered(request: Mapping[str, Any]) -> Mapping[str, Any]:
+        asked.append(request["history"].get("earlier"))
+        return real(request)
+
+    w.thinker.answer = answered
     w.run()
     earlier = next(e for e in asked if e)
     assert set(earlier) == {"quick"}

@@ -1,16 +1,18 @@
 """Every learner of ours keeps the laws."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from idds_core.history import History
+from idds_core.history import History, Observation, Point
 from idds_core.ports import Proposal
+from idds_core.space import Ordered, Space
 from idds_core.testing.learner_laws import LearnerLaws
 from idds_core.testing.toys import CIRCLE
-from idds_learners import Grid, LevelSet, Optimum, Optuna, Random, Sobol
+from idds_learners import Events, Grid, LevelSet, Optimum, Optuna, Random, Sobol
 
 
 class TestLevelSet(LearnerLaws):
@@ -49,6 +51,40 @@ class TestLevelSetByTargetedError(LearnerLaws):
     @pytest.fixture
     def learner(self) -> Any:
         return LevelSet("f", level=0.5, transform="none", strategy="timse")
+
+
+@dataclass(frozen=True)
+class Priced:
+    """A learner of the laws' spaces whose events are chosen: they are a parameter more, inside of it."""
+
+    cost: str = "1 + 0.01 * events"
+
+    def ask(self, history: History, n: int) -> Proposal:
+        events = (100, 1000, 10_000)
+        space = Space({**history.space.parameters, "events": Ordered(events)}, history.space.constraints)
+        points = tuple(
+            replace(p, parameters={**p.parameters, "events": events[p.number % 3]}, observation=_with_sigma(p))
+            for p in history.points
+        )
+        inner = LevelSet("f", level=0.5, transform="none", events=Events("events", cost=self.cost))
+        proposal = inner.ask(replace(history, space=space, points=points), n)
+        assert all(p["events"] in events for p in proposal.points)
+        told = tuple({name: p[name] for name in history.space.names} for p in proposal.points)
+        return replace(proposal, points=told)
+
+
+def _with_sigma(point: Point) -> Observation | None:
+    seen = point.observation
+    return None if seen is None else Observation(seen.values, {"f": 0.1 + 0.0 * seen.values["f"]})
+
+
+class TestLevelSetThatChoosesEvents(LearnerLaws):
+    examples = 5
+    folder = str(Path(__file__).parents[2])  # where a fresh process finds it
+
+    @pytest.fixture
+    def learner(self) -> Any:
+        return Priced()
 
 
 class TestSobol(LearnerLaws):

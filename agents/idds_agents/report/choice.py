@@ -53,8 +53,8 @@ def choice_text(told: Mapping[str, Any]) -> str:
 
     >>> choice_text({"why": "refine", "rank": 2, "of": 6, "score": 0.0042})
     'it was chosen to refine the contour: 2nd of 6, takes 0.42 % of the space out of doubt'
-    >>> choice_text({"why": "refine", "events": 100, "cost": 0.5, "per_cost": {"100": 0.002, "900": 0.0015}})
-    'it was chosen to refine the contour; 100 events: a core hour takes 0.2 % of the space out of doubt, with 900 0.15 %'
+    >>> choice_text({"why": "refine", "events": 50, "cost": 0.5, "per_cost": {"50": 0.002, "90": 0.0015}})
+    'it was chosen to refine the contour; 50 events: a core hour takes 0.2 % of the space out of doubt, with 90 0.15 %'
     """
     why = told.get("why")
     words = _WORDS.get(str(why), str(why)[:_MOST]) if why else _UNKNOWN
