@@ -133,6 +133,7 @@ class _Greedy:
         self._gain = _Targeted(field, at) if strategy == "timse" else _Gain(field.a[at])
         self._off = np.abs(field.mean[candidates] - field.threshold) / gp.spread
         self._width = _STRADDLE * field.inflation / gp.spread
+        self._inflation = field.inflation
         self._known = len(known)
         for i in range(len(known)):
             self._condition(i)
@@ -148,8 +149,11 @@ class _Greedy:
         """From now on the candidate counts as measured, with that variance of its noise; None: the usual one."""
         self._condition(self._known + candidate, noise)
 
-    def scores(self, weights: Array, noise: float | None = None) -> Array:
-        """(candidates,) expected misclassified volume taken away, by each candidate with all that went before."""
+    def scores(self, weights: Array, noise: Array | None = None) -> Array:
+        """(candidates,) expected misclassified volume taken away, by each candidate with all that went before.
+
+        noise : (candidates,) variance of each one's observation; None: the usual one.
+        """
         CU = self._CU[self._known :]
         diagonal = np.maximum(np.diag(self._CC)[self._known :], 0.0) + (self._noise if noise is None else noise)
         share = CU * CU
@@ -157,6 +161,11 @@ class _Greedy:
         share += self._taken
         share /= self._prior
         return np.asarray(self._gain(share) @ weights)
+
+    def taken(self, noise: Array) -> Array:
+        """(k, candidates) share of the variance at each that an observation with noise (k,) takes away."""
+        variance = np.maximum(np.diag(self._CC)[self._known :], 0.0) * self._inflation**2
+        return np.asarray(variance / (variance + noise[:, None]))
 
     def straddles(self) -> Array:
         """(candidates,) 1.96 s - |m - c| in units of the spread of y, with all that went before taken as measured."""
@@ -248,12 +257,14 @@ class Priced:
     """A pool point that was picked, and how well it is to be measured.
 
     index : into the pool; level : how well, of the k ways that there are.
-    gains : (k,) expected misclassified share of the pool that it takes away, each way.
+    gain : expected misclassified share of the pool that it takes away.
+    taken : (k,) share of the variance there that each way takes away.
     """
 
     index: int
     level: int
-    gains: tuple[float, ...]
+    gain: float
+    taken: tuple[float, ...]
 
 
 def pick_priced(
@@ -269,6 +280,10 @@ def pick_priced(
 ) -> list[Priced]:
     """The n pool points, and how well each is to be measured, that take most of the doubt away for what they cost.
 
+    How well is chosen by the variance that is taken away at the place, for its cost; the place by the expected
+    misclassified volume, for its cost. That volume would not do for both: a coarse measurement hardly decides anything
+    alone, though many of them do, so too much would be paid for each.
+
     Parameters
     ----------
     fields, unit, free, known, n, rng, feasible : as for :func:`pick`
@@ -280,16 +295,18 @@ def pick_priced(
     open_ = np.ones(len(candidates), bool)
     found: list[Priced] = []
     before = sum(g.gained(weights) for g in greedy)
+    pairs = list(zip(greedy, noise, strict=True)) if greedy else []
     while len(found) < n and open_.any():
-        gains = np.stack([np.sum([g.scores(weights, v[k]) for g, v in zip(greedy, noise, strict=True)], axis=0)
-                          for k in range(len(cost))]) - before  # fmt: skip
-        rate = np.where(open_, gains * p[candidates] / cost[:, None], -np.inf)
-        level, best = (int(i) for i in np.unravel_index(np.argmax(rate), rate.shape))
+        taken = np.mean([g.taken(v) for g, v in pairs], axis=0)
+        level = np.argmax(taken / cost[:, None], axis=0)
+        gains = np.sum([g.scores(weights, v[level]) for g, v in pairs], axis=0) - before
+        best = int(np.argmax(np.where(open_, gains * p[candidates] / cost[level], -np.inf)))
         open_[best] = False
-        found.append(Priced(int(candidates[best]), level, tuple(gains[:, best].tolist())))
-        before += float(gains[level, best])
-        for g, v in zip(greedy, noise, strict=True):
-            g.condition(best, float(v[level]))
+        k, gain = int(level[best]), float(gains[best])
+        found.append(Priced(int(candidates[best]), k, gain, tuple(taken[:, best].tolist())))
+        before += gain
+        for g, v in pairs:
+            g.condition(best, float(v[k]))
     return found
 
 

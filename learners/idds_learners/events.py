@@ -2,9 +2,11 @@
 
 A parameter of the space says how many events are simulated. It is no coordinate of the map: the value does not depend
 on it, only the variance of the observation does, as one over the number of events. So the map is that of the other
-parameters, and each pick is the pair of place and number of events with the largest expected misclassified volume taken
-away per core hour [cost-aware, multi-fidelity acquisition: Swersky et al., NIPS 2013; Stroh et al., Technometrics 64
-(2022) 1].
+parameters. At each place that number is taken which takes most of the variance there away per core hour, and of the
+places the one with the largest expected misclassified volume taken away per core hour [cost-aware, multi-fidelity
+acquisition: Swersky et al., NIPS 2013; Stroh et al., Technometrics 64 (2022) 1]. With a fixed cost f and a cost c of each
+event, and noise of variance v / events, the best number is sqrt(v f / c) / s where the map's standard deviation is s: few
+where little is known, more as the contour is closed in on.
 """
 
 from __future__ import annotations
@@ -176,22 +178,22 @@ class Prices:
         from idds_learners.acquisition import pick_priced
 
         found = pick_priced(fields, unit, free, known, n, rng, list(self._noise.values()), self._cost, feasible)
-        scores += [p.gains[p.level] for p in found]
-        self._told += [self._why(p.level, p.gains) for p in found]
+        scores += [p.gain for p in found]
+        self._told += [self._why(p.level, p.taken) for p in found]
         return [p.index for p in found]
 
     def explore(self, fields: Mapping[str, Field], far: Sequence[int]) -> None:
-        """Points that explore: the number of events that takes most of the variance of the place away for its cost."""
+        """Points that explore: the number of events that takes most of the variance there away for its cost."""
         for i in far:
-            gains = sum(f.sd[i] ** 2 / (f.sd[i] ** 2 + self._noise[t]) for t, f in fields.items())
-            self._told.append(self._why(int((gains / self._cost).argmax())))
+            variances = {t: (f.inflation * f.sd[i]) ** 2 for t, f in fields.items()}
+            taken = sum(v / (v + self._noise[t]) for t, v in variances.items()) / len(variances)
+            self._told.append(self._why(int((taken / self._cost).argmax()), taken.tolist()))
 
-    def _why(self, level: int, gains: Sequence[float] = ()) -> dict[str, Any]:
-        """The choice, its cost, and what a core hour gains with each number of events."""
-        told: dict[str, Any] = {"events": self._choices[level], "cost": _short(self._cost[level])}
-        if gains:
-            told["per_cost"] = {str(n): _short(g / c) for n, g, c in zip(self._choices, gains, self._cost, strict=True)}
-        return told
+    def _why(self, level: int, taken: Sequence[float]) -> dict[str, Any]:
+        """The choice, and for each number of events its cost and the share of the variance that it takes away."""
+        choices = zip(self._choices, self._cost, taken, strict=True)
+        each = {str(n): {"cost": _short(c), "taken": _short(t)} for n, c, t in choices}
+        return {"events": self._choices[level], "choices": each}
 
     def named(self, proposal: Proposal) -> Proposal:
         """The proposal with its numbers of events; those of a first design come first."""

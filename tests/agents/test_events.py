@@ -47,7 +47,7 @@ def test_each_point_is_cut_into_chunks_of_its_own_number_of_events_and_replays(t
     assert len(jobs) == sum(p.parameters["events"] // 1000 for p in points)
     told = w.store.iterations.chosen(w.loop.id)
     refined = next(p for p in points if told[p.number]["why"] == "refine")
-    text = f"{refined.parameters['events']} events: a core hour takes"
+    text = f"{refined.parameters['events']} events take "
     assert text in choice_text(told[refined.number])
 
 

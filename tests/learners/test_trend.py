@@ -93,7 +93,7 @@ def test_what_a_loop_before_it_has_measured_is_a_trend_wherever_the_level_may_be
     truth = np.array([theory(p["mass"], p["g"]) - 9.5 for p in SPACE.from_unit(u)])
     near = np.abs(truth) < 3.0
     assert np.sqrt(np.mean((trend(u) - truth)[near] ** 2)) < 0.3
-    assert maps_of(trend) is maps_of(trend_of("quick.mu", history, Scale("log", 1.0, near=0.9)))  # type: ignore[arg-type]
+    assert maps_of(trend) is maps_of(trend_of("quick.mu", history, Scale("log", 1.0, near=0.9)))
 
 
 def test_a_trend_is_kept_within_what_was_measured() -> None:

@@ -53,8 +53,9 @@ def choice_text(told: Mapping[str, Any]) -> str:
 
     >>> choice_text({"why": "refine", "rank": 2, "of": 6, "score": 0.0042})
     'it was chosen to refine the contour: 2nd of 6, takes 0.42 % of the space out of doubt'
-    >>> choice_text({"why": "refine", "events": 50, "cost": 0.5, "per_cost": {"50": 0.002, "90": 0.0015}})
-    'it was chosen to refine the contour; 50 events: a core hour takes 0.2 % of the space out of doubt, with 90 0.15 %'
+    >>> each = {"50": {"cost": 0.5, "taken": 0.4}, "90": {"cost": 0.9, "taken": 0.6}}
+    >>> choice_text({"why": "refine", "events": 50, "choices": each})
+    'it was chosen to refine the contour; 50 events take 40 % of the variance there for 0.5 (90: 60 % for 0.9)'
     """
     why = told.get("why")
     words = _WORDS.get(str(why), str(why)[:_MOST]) if why else _UNKNOWN
@@ -72,15 +73,20 @@ def choice_text(told: Mapping[str, Any]) -> str:
 
 
 def _events(told: Mapping[str, Any]) -> list[str]:
-    """Why so many events, where they were chosen."""
-    number, rates = told.get("events"), told.get("per_cost")
+    """Why so many events, where they were chosen: what each number would have taken away, and cost."""
+    number, given = told.get("events"), told.get("choices")
     if not _number(number):
         return []
-    if not isinstance(rates, Mapping) or not _number(rates.get(str(number))):
+    each = given if isinstance(given, Mapping) else {}
+    known = {
+        n: c for n, c in each.items() if isinstance(c, Mapping) and _number(c.get("taken")) and _number(c.get("cost"))
+    }
+    if str(number) not in known:
         return [f"{number} events"]
-    others = [f"with {n} {100 * rate:.2g} %" for n, rate in rates.items() if n != str(number) and _number(rate)]
-    best = f"{number} events: a core hour takes {100 * rates[str(number)]:.2g} % of the space out of doubt"
-    return [", ".join([best, *others])]
+    said = {n: f"{100 * c['taken']:.2g} % {{}}for {c['cost']:.3g}" for n, c in known.items()}
+    others = "; ".join(f"{n}: {text.format('')}" for n, text in said.items() if n != str(number))
+    best = f"{number} events take {said[str(number)].format('of the variance there ')}"
+    return [f"{best} ({others})" if others else best]
 
 
 def _scored(why: object, score: float) -> str:
