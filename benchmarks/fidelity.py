@@ -3,9 +3,9 @@
     OMP_NUM_THREADS=1 python -m benchmarks.fidelity --seeds 12
 
 noisy2 with an error of 0.2 at 10,000 events that falls with their square root. A point costs a fixed part and a part
-for each event, in core hours. Tuning seeds, from 1000 on; first design and batches as in the problem. A run is a curve of
-the misclassified share against the core hours spent. With noise a single curve crosses 1 % back and forth, so what is
-told is when the median over the seeds is at or below 1 % for good, up to the budget, beside the median at some core hours.
+for each event, in core hours. Tuning seeds, from 1000 on; first design and batches as in the problem. A run is a curve
+of the misclassified share against the core hours spent. With noise a single curve crosses 1 % back and forth, so what
+is told is when the median over the seeds is at or below 1 % for good, up to the budget, and the median at some hours.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@ A parameter of the space says how many events are simulated. It is no coordinate
 on it, only the variance of the observation does, as one over the number of events. So the map is that of the other
 parameters. At each place that number is taken which takes most of the variance there away per core hour, and of the
 places the one with the largest expected misclassified volume taken away per core hour [cost-aware, multi-fidelity
-acquisition: Swersky et al., NIPS 2013; Stroh et al., Technometrics 64 (2022) 1]. With a fixed cost f and a cost c of each
-event, and noise of variance v / events, the best number is sqrt(v f / c) / s where the map's standard deviation is s: few
-where little is known, more as the contour is closed in on.
+acquisition: Swersky et al., NIPS 2013; Stroh et al., Technometrics 64 (2022) 1]. With a fixed cost f and a cost c of
+each event, and noise of variance v / events, the best number is sqrt(v f / c) / s where the map's standard deviation is
+s: few where little is known, more as the contour is closed in on.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ class Prices:
         rng: np.random.Generator, feasible: Array, scores: list[float],
     ) -> list[int]:  # fmt: skip
         """As :func:`idds_learners.acquisition.pick`, by the gain for what it costs."""
-        from idds_learners.acquisition import pick_priced
+        from idds_learners.priced import pick_priced
 
         found = pick_priced(fields, unit, free, known, n, rng, list(self._noise.values()), self._cost, feasible)
         scores += [p.gain for p in found]

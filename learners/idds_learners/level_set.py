@@ -181,8 +181,8 @@ class LevelSet(Mapped):
         where values are noisy. timse: most mean squared error taken away, weighted by the density of the level.
 
     events : which parameter of the space is the number of events, and what they cost; None: none is
-        It is chosen for each point with its place, by the expected misclassified volume that it takes away per core
-        hour; sigmas must be reported. See :class:`~idds_learners.events.Events`.
+        It is chosen for each point, by the variance there that it takes away per core hour, and then the place by the
+        expected misclassified volume per core hour; sigmas must be reported. See :class:`~idds_learners.events.Events`.
 
     Points that end infeasible teach where none can exist: what a place counts for is multiplied by the probability that
     it can, and a place that surely cannot is neither proposed nor part of any share, as if a constraint forbade it.
