@@ -32,31 +32,32 @@ PROBLEM = PROBLEMS["noisy2"]
 #: error of f at so many events
 SIGMA, AT = 0.2, 10_000
 CHOICES = (1_000, 3_000, 10_000, 30_000, 100_000)
-COST = "0.1 + 2e-5 * events"
+#: core hours of an event
+EACH = 2e-5
 TOLERANCE = 0.01
 #: of the first design, where it can be chosen
 FIRST = 3_000
 #: core hours from one place of a curve to the next, and those that are told
 STEP = 0.2
-SHOWN = (2, 4, 6, 8, 12, 16, 24)
+SHOWN = (2, 4, 6, 8, 12, 16, 24, 40, 60)
 
 Array = NDArray[np.float64]
 
 
-def cost(events: float) -> float:
+def cost(events: float, fixed: float) -> float:
     """Core hours of a point."""
-    return 0.1 + 2e-5 * events
+    return fixed + EACH * events
 
 
-def learner(first: int) -> LevelSet:
+def learner(first: int, fixed: float) -> LevelSet:
     """The learner; with one choice there is nothing to choose."""
-    return replace(level_set(PROBLEM), events=Events("events", cost=COST, first=first))
+    return replace(level_set(PROBLEM), events=Events("events", cost=f"{fixed} + {EACH} * events", first=first))
 
 
-def curve(seed: int, choices: tuple[int, ...], budget: float) -> Array:
+def curve(seed: int, choices: tuple[int, ...], budget: float, fixed: float) -> Array:
     """(len(AT_HOURS),) misclassified share when so many core hours are spent, 1 before there is a map."""
     space = Space({**PROBLEM.space.parameters, "events": Ordered(choices)})
-    asks = learner(FIRST if FIRST in choices else choices[0])
+    asks = learner(FIRST if FIRST in choices else choices[0], fixed)
 
     def measure(number: int, point: Mapping[str, Any]) -> Observation:
         sigma = SIGMA * math.sqrt(AT / point["events"])
@@ -66,7 +67,7 @@ def curve(seed: int, choices: tuple[int, ...], budget: float) -> Array:
     hours = np.arange(STEP, budget + STEP / 2, STEP)
     test, found = PROBLEM.truth()[0], np.ones(len(hours))
     for history in play(asks, space, measure, seed=seed, batches=(PROBLEM.first, *[PROBLEM.batch] * 400)):
-        spent = sum(cost(p.parameters["events"]) for p in history.points)
+        spent = sum(cost(p.parameters["events"], fixed) for p in history.points)
         if spent > budget:
             break
         maps = asks.surrogate(history)
@@ -90,11 +91,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=12)
     parser.add_argument("--budget", type=float, default=24.0, help="core hours of a run")
+    parser.add_argument("--fixed", type=float, default=0.1, help="core hours of a point without events")
     parser.add_argument("--events", type=int, action="append", help="only these, each alone; 0: chosen")
     options = parser.parse_args()
     for events in options.events or (0, *CHOICES):
         choices = (events,) if events else CHOICES
-        curves = [curve(seed, choices, options.budget) for seed in range(1000, 1000 + options.seeds)]
+        curves = [curve(seed, choices, options.budget, options.fixed) for seed in range(1000, 1000 + options.seeds)]
         print(json.dumps({str(events or "chosen"): told(np.array(curves), options.budget)}), flush=True)
 
 
