@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from idds_core.history import History
 from idds_core.ports import Proposal
 from idds_core.states import PointState
+from idds_learners.events import Events
 from idds_learners.reasons import DESIGN, EXPLORE, REFINE, reasons_of
 
 if TYPE_CHECKING:
     from idds_core.space import Space
     from idds_learners.acquisition import Field
     from idds_learners.design import Cloud
-    from idds_learners.events import Events, Prices
+    from idds_learners.events import Prices
     from idds_learners.mapping import Maps
     from idds_learners.transform import Scale
 
@@ -199,6 +200,12 @@ class LevelSet(Mapped):
     maximin: float = 0.5
     strategy: str = "emv"
     events: Events | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        given: Any = self.events
+        if isinstance(given, Mapping):  # as YAML has it
+            object.__setattr__(self, "events", Events(**given))
 
     def problems(self) -> list[str]:
         """Everything that is wrong with the learner's fields."""

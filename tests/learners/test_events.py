@@ -129,6 +129,11 @@ def test_what_cannot_be_chosen_is_told_when_it_is_submitted(space: Space, events
         validate(loop)
 
 
+def test_events_may_be_a_mapping_as_in_yaml() -> None:
+    given: Any = {"name": "events", "cost": "0.1 + 2e-5 * events"}
+    assert LevelSet("f", level=CIRCLE.level, transform="none", events=given) == learner()
+
+
 def test_events_go_with_the_strategy_that_says_what_a_point_is_worth() -> None:
     wrong = dataclasses.replace(learner(), strategy="straddle")
     assert wrong.problems() == ["events are chosen with strategy emv, not straddle"]
