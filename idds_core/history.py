@@ -193,6 +193,8 @@ class History:
     iterations : the closed iterations, ordered by number. The last one has just closed; its `state` and
         `diagnostics` are empty until the learner has been asked. In steady mode an iteration closes when the next
         question is asked, whether its own points have ended or not.
+    earlier : name -> history of the loops before this one that its learner reads; they have ended, so they stay as
+        they are. They are shown without their seed and their iterations.
 
     """
 
@@ -201,6 +203,7 @@ class History:
     targets: tuple[str, ...] = ()
     points: tuple[Point, ...] = ()
     iterations: tuple[IterationRecord, ...] = ()
+    earlier: Mapping[str, History] = field(default_factory=dict)
 
     def rng(self, *purpose: str) -> np.random.Generator:
         """The generator of the iteration that is asked for: from the loop's seed, its number and the purpose."""
@@ -302,6 +305,7 @@ class History:
             "targets": list(self.targets),
             "points": [p.to_json() for p in self.points],
             "iterations": [i.to_json() for i in self.iterations],
+            **({"earlier": {name: h.to_json() for name, h in self.earlier.items()}} if self.earlier else {}),
         }
 
     @classmethod
@@ -313,4 +317,5 @@ class History:
             tuple(data["targets"]),
             tuple(Point.from_json(p) for p in data["points"]),
             tuple(IterationRecord.from_json(i) for i in data["iterations"]),
+            {name: cls.from_json(h) for name, h in data.get("earlier", {}).items()},
         )

@@ -244,6 +244,7 @@ class Loop:
     hold_after : the loop is held after so many identical failures in a row.
     blind : targets that are sealed until somebody unblinds them: neither the learner nor anybody else sees them.
     prune : a rule that ends jobs by what they report on their way, or its JSON description; None prunes nothing.
+    reads : names of loops before this one whose histories its learner is shown; the learner's own by default.
 
     """
 
@@ -262,6 +263,7 @@ class Loop:
     hold_after: int = 5
     blind: tuple[str, ...] = ()
     prune: Any = None
+    reads: tuple[str, ...] = ()
 
     @property
     def open_targets(self) -> tuple[str, ...]:

@@ -15,17 +15,21 @@ from idds_core.history import History
 from idds_core.ports import Proposal
 from idds_core.space import Space
 from idds_core.states import PointState
+from idds_learners.events import Events
 from idds_learners.reasons import DESIGN, EXPLORE, REFINE, reasons_of
 
 if TYPE_CHECKING:
+    from idds_core.space import Space
     from idds_learners.acquisition import Field
     from idds_learners.design import Cloud
+    from idds_learners.events import Prices
     from idds_learners.mapping import Maps
     from idds_learners.transform import Scale
 
 __all__ = ["LevelSet", "Mapped"]
 
 _REFERENCE = re.compile(r"[\w.]+:[A-Za-z_]\w*")
+_EARLIER = re.compile(r"([a-z][a-z0-9_-]*)\.([A-Za-z_]\w*)")
 _TRANSFORMS = ("probit", "log", "logit", "none")
 _SIDES = ("below", "above")
 _NAME = re.compile(r"[A-Za-z_]\w*")
@@ -77,8 +81,10 @@ class Mapped:
             if self._of(self.excluded, target) not in _SIDES:
                 found.append(f"excluded={self._of(self.excluded, target)!r} of {target} is neither below nor above")
             name = self._of(self.trend, target)
-            if name is not None and not (isinstance(name, str) and _REFERENCE.fullmatch(name)):
-                found.append(f"trend {name!r} of {target} is no module:function")
+            if name is not None and not (
+                isinstance(name, str) and (_REFERENCE.fullmatch(name) or _EARLIER.fullmatch(name))
+            ):
+                found.append(f"trend {name!r} of {target} is no module:function and no loop.target")
         if len(set(self.targets)) != len(self.targets):
             found.append(f"targets {', '.join(self.targets)} repeat a name")
         if self.first is not None and self.first < 1:
@@ -120,6 +126,17 @@ class Mapped:
         """Contour -> level of a target: named as the target, or ``target.name`` where it has several."""
         given = self._of(self.level, target)
         return {f"{target}.{n}": v for n, v in given.items()} if isinstance(given, Mapping) else {target: given}
+
+    @property
+    def reads(self) -> dict[str, tuple[str, ...]]:
+        """Name of an earlier loop -> its targets that are trends of this learner's."""
+        found: dict[str, tuple[str, ...]] = {}
+        for target in self.targets:
+            name = self._of(self.trend, target)
+            if isinstance(name, str) and (match := _EARLIER.fullmatch(name)):
+                loop, read = match.groups()
+                found[loop] = tuple(dict.fromkeys((*found.get(loop, ()), read)))
+        return found
 
     def scales(self) -> dict[str, Scale]:
         """How each contour's target is seen by its process."""
@@ -207,10 +224,12 @@ class LevelSet(Mapped):
         A target with transform none is not squashed: its unit is the user's.
     near : share of the values, nearest to the level, that the surrogate takes at their word; of the others it need
         only be about right. 1: all.
-    trend : ``module:function``, or the function itself, one for all targets or by target; None: none.
+    trend : ``module:function``, the function itself, or ``loop.target``; one for all targets or by target; None: none.
         A cheap approximation of the (transformed) target, such as the logarithm of a cross section: called with arrays
-        of all parameters by name, it returns an array. The surrogate fits its factor and learns what is left; such a
-        target is not squashed.
+        of all parameters by name, it returns an array. Or a target of a loop that ran before this one, such as a fast
+        simulation: the mean of a process of what was measured there, seen on this target's scale [Kennedy & O'Hagan,
+        Biometrika 87 (2000) 1; Le Gratiet & Garnier, Int. J. Uncertain. Quantif. 4 (2014) 365]. The surrogate fits its
+        factor and learns what is left; such a target is not squashed.
     exact : measured points up to which the map is an exact Gaussian process. Above, the first ones are seen through
         three quarters as many inducing points: time and memory of an ask stop growing with the square of their number,
         and the diagnostic `approximation` says what that costs. An exact one of n points keeps about 32 n^2 bytes.
@@ -221,6 +240,10 @@ class LevelSet(Mapped):
         misclassified volume taken away. straddle: largest 1.96 s - |m - c|, uncertain and near the level. poisson_disc:
         evenly over the band of 1.96 s about the contour, as far from each other and from all others as can be; best
         where values are noisy. timse: most mean squared error taken away, weighted by the density of the level.
+
+    events : which parameter of the space is the number of events, and what they cost; None: none is
+        It is chosen for each point, by the variance there that it takes away per core hour, and then the place by the
+        expected misclassified volume per core hour; sigmas must be reported. See :class:`~idds_learners.events.Events`.
 
     Points that end infeasible teach where none can exist: what a place counts for is multiplied by the probability that
     it can, and a place that surely cannot is neither proposed nor part of any share, as if a constraint forbade it.
@@ -238,6 +261,13 @@ class LevelSet(Mapped):
 
     maximin: float = 0.5
     strategy: str = "emv"
+    events: Events | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        given: Any = self.events
+        if isinstance(given, Mapping):  # as YAML has it
+            object.__setattr__(self, "events", Events(**given))
 
     def problems(self) -> list[str]:
         """Everything that is wrong with the learner's fields."""
@@ -248,10 +278,31 @@ class LevelSet(Mapped):
             found.append(f"maximin={self.maximin} is no share")
         if self.strategy not in STRATEGIES:
             found.append(f"strategy {self.strategy!r} is none of {', '.join(STRATEGIES)}")
+        if self.events is not None:
+            found += self.events.problems()
+            if self.strategy != "emv":
+                found.append(f"events are chosen with strategy emv, not {self.strategy}")
         return found
+
+    def problems_in(self, space: Space) -> list[str]:
+        """What is wrong with its levels and its events, for the parameters of the space."""
+        wrong = self.events.space_problem(space) if self.events is not None else ""
+        return [*super().problems_in(space), *([wrong] if wrong else [])]
+
+    def surrogate(self, history: History) -> Maps | None:
+        """The map of the history, over all parameters but the number of events."""
+        return super().surrogate(self.events.without(history) if self.events is not None else history)
 
     def ask(self, history: History, n: int) -> Proposal:
         """At most n new points, the diagnostics of the map as it stands, and its hyper-parameters as state."""
+        if self.events is None:
+            return self._answer(history, n, None)
+        from idds_learners.events import Prices
+
+        prices = Prices(self.events, history)
+        return prices.named(self._answer(self.events.without(history), n, prices))
+
+    def _answer(self, history: History, n: int, prices: Prices | None) -> Proposal:
         from idds_learners.design import fill
 
         maps, cloud, fields, diagnostics = self._look(history)
@@ -263,7 +314,9 @@ class LevelSet(Mapped):
         points = fill(history.space, history.seed, taken(history), wanted, maps.feasible if maps else None)
         kinds: list[tuple[str, float | None]] = [(DESIGN, None)] * len(points)
         if maps is not None and cloud is not None and len(points) < n:
-            more, why = self._greedy(history, maps, cloud, fields, points, n - len(points), diagnostics)
+            if prices is not None:
+                prices.learn(maps)
+            more, why = self._greedy(history, maps, cloud, fields, points, n - len(points), diagnostics, prices)
             points, kinds = points + more, kinds + why
         reason = "" if points or n <= 0 else "every point of the space has been proposed"
         return Proposal(tuple(points), diagnostics, state, reason, reasons_of(maps, points, kinds))
@@ -277,6 +330,7 @@ class LevelSet(Mapped):
         new: Sequence[Mapping[str, Any]],
         n: int,
         diagnostics: Mapping[str, Any],
+        prices: Prices | None,
     ) -> tuple[list[dict[str, Any]], list[tuple[str, float | None]]]:
         """N pool points: most by the strategy, some by distance; and why each."""
         import numpy as np
@@ -299,11 +353,17 @@ class LevelSet(Mapped):
         explore = self._exploring(len(history.points) + len(new), n, diagnostics)
         scores: list[float] = []
         gaps: list[float] = []
-        chosen = pick(list(fields.values()), cloud.unit, free, np.vstack([history.unit(blind), ahead]), n - explore,
-                      history.rng("acquisition"), scores, self.strategy, feasible)  # fmt: skip
+        given = list(fields.values()), cloud.unit, free, np.vstack([history.unit(blind), ahead]), n - explore
+        rng = history.rng("acquisition")
+        if prices is None:
+            chosen = pick(*given, rng, scores, self.strategy, feasible)
+        else:
+            chosen = prices.pick(*given, rng, feasible, scores)
         free[chosen] = False
         known = np.vstack([history.unit(history.points), ahead, cloud.unit[chosen]])
         far = maximin(cloud.unit, free, known, explore, gaps, feasible)
+        if prices is not None:
+            prices.explore(fields, far)
         why = REFINE if self.strategy == "emv" else self.strategy
         kinds: list[tuple[str, float | None]] = [*((why, score) for score in scores), *((EXPLORE, gap) for gap in gaps)]
         return [dict(cloud.points[i]) for i in [*chosen, *far]], kinds

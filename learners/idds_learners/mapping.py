@@ -122,7 +122,8 @@ class Maps:
     space : Space
     scales, gps, kappa : by target; kappa inflates every standard deviation that leaves this class.
     fitted : number of points that the hyper-parameters were fitted to, by target.
-    residuals : of what came in last, by target; trends : ``module:function`` of the targets that have one.
+    residuals : of what came in last, by target; trends : ``module:function`` or ``loop.target`` of the targets that
+        have one.
     feasible : a process of where points can exist; None while none ended infeasible.
     bounds : by target, (n,) which rows of its process stand for values that are only bounds.
 
@@ -243,7 +244,7 @@ def learn(
     if len(history.measured) < LEAST:
         return None
     named = named or {}
-    trends = {t: trend_of(name, history.space) for t, name in named.items()}
+    trends = {t: trend_of(name, history, scales[t]) for t, name in named.items()}
     data = Data.of(history, scales, history.measured, exact)
     before = recorded(history.iterations)
     gps, fitted = {}, {}

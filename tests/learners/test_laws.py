@@ -3,7 +3,7 @@
 import inspect
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,13 +11,26 @@ from typing import Any, ClassVar
 import pytest
 
 import idds_learners
-from idds_core.history import History
+from idds_core.history import History, Observation, Point
 from idds_core.plugins import LEARNERS, registered
 from idds_core.ports import Proposal
-from idds_core.space import Real, Space
+from idds_core.space import Ordered, Real, Space
 from idds_core.testing.learner_laws import LearnerLaws
 from idds_core.testing.toys import CIRCLE
-from idds_learners import AskTell, CommandLearner, Follow, Gest, Grid, LevelSet, Optimum, Optuna, Random, Skopt, Sobol
+from idds_learners import (
+    AskTell,
+    CommandLearner,
+    Events,
+    Follow,
+    Gest,
+    Grid,
+    LevelSet,
+    Optimum,
+    Optuna,
+    Random,
+    Skopt,
+    Sobol,
+)  # fmt: skip
 from idds_learners.level_set import STRATEGIES
 from idds_learners.optuna_sampler import SAMPLERS
 from idds_learners.skopt_optimizer import ESTIMATORS
@@ -55,6 +68,37 @@ class TestLevelSetByPoissonDiscs(Laws):
 class TestLevelSetByTargetedError(Laws):
     examples = 5
     of = LevelSet("f", level=0.5, transform="none", strategy="timse")
+
+
+@dataclass(frozen=True)
+class Priced:
+    """A learner of the laws' spaces whose events are chosen: they are a parameter more, inside of it."""
+
+    cost: str = "1 + 0.01 * events"
+
+    def ask(self, history: History, n: int) -> Proposal:
+        events = (100, 1000, 10_000)
+        space = Space({**history.space.parameters, "events": Ordered(events)}, history.space.constraints)
+        points = tuple(
+            replace(p, parameters={**p.parameters, "events": events[p.number % 3]}, observation=_with_sigma(p))
+            for p in history.points
+        )
+        inner = LevelSet("f", level=0.5, transform="none", events=Events("events", cost=self.cost))
+        proposal = inner.ask(replace(history, space=space, points=points), n)
+        assert all(p["events"] in events for p in proposal.points)
+        told = tuple({name: p[name] for name in history.space.names} for p in proposal.points)
+        return replace(proposal, points=told)
+
+
+def _with_sigma(point: Point) -> Observation | None:
+    seen = point.observation
+    return None if seen is None else Observation(seen.values, {"f": 0.1 + 0.0 * seen.values["f"]})
+
+
+class TestLevelSetThatChoosesEvents(Laws):
+    examples = 5
+    folder = str(Path(__file__).parents[2])  # where a fresh process finds it
+    of = Priced()
 
 
 class TestSobol(Laws):

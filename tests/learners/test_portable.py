@@ -93,3 +93,22 @@ def test_there_are_at_most_twenty_lines_and_the_map_is_portable() -> None:
     assert len([line for line in CODE.splitlines() if line]) <= 20
     assert all(len(line) <= 120 for line in CODE.splitlines())
     assert isinstance(_maps("none", "below", sigma=0.0), Portable)
+
+
+def test_a_trend_that_another_loop_measured_is_taken_along(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    wide = Space(x=Real(-4, 6), g=Log(0.005, 20), n=Integer(0, 8), c=Categorical(("red", "green")))
+
+    def measured(space: Space, n: int, more: float) -> tuple[Point, ...]:
+        points = SPACE.from_unit(rng.random((n, 4)))
+        mu = [float(np.exp(p["x"] * (0.4 + more * p["x"]) + np.log(p["g"]) + 0.1 * p["n"])) for p in points]
+        return tuple(Point(i, 1, p, PointState.MEASURED, Observation({"y": v}))
+                     for i, (p, v) in enumerate(zip(points, mu, strict=True), 1))  # fmt: skip
+
+    quick = History(wide, 0, ("y",), measured(wide, 60, 0.0))
+    learner = LevelSet("y", level=1.0, transform="log", trend="quick.y")
+    maps = learner.surrogate(History(SPACE, 0, ("y",), measured(SPACE, 12, 0.02), earlier={"quick": quick}))
+    assert maps is not None
+    points = SPACE.from_unit(rng.random((50, 4)))
+    mean, _ = _evaluate(tmp_path, maps, points)
+    np.testing.assert_allclose(mean, maps.predict(points)["y"].mean, rtol=1e-7)

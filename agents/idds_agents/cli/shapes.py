@@ -119,6 +119,8 @@ CHOSEN: Schema = {
             "expected": by_name(by_name(NUMBER)),
             "retry_of": INTEGER,
             "reason": TEXT,
+            "events": NUMBER,
+            "choices": by_name(record(cost=NUMBER, taken=NUMBER)),
         },
         why=maybe(TEXT),
         text=TEXT,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from idds_agents.catalog import Catalog, LoopPlan
+from idds_agents.earlier import earlier_of
 from idds_core.errors import IddsError
 from idds_core.history import History
 from idds_core.ports import Surrogate
@@ -104,12 +105,13 @@ def view_loop(store: Store, workdir: Path, loop_id: int) -> LoopView:
         record = store.workflows.loop(loop_id)
         plan = Catalog(store, workdir).plan(loop_id)
         seal = seal_of(plan, record, workdir)
+        history = store.iterations.history(loop_id, plan.loop, plan.seed, seal=seal)
         return LoopView(
             store.workflows.by_id(record.workflow_id),
             record,
             plan,
             tuple(store.iterations.all(loop_id)),
-            store.iterations.history(loop_id, plan.loop, plan.seed, seal=seal),
+            replace(history, earlier=earlier_of(store, plan, loop_id)),
             store.counters(loop_id),
             store.now(),
             store.outputs.reasons(loop_id),
