@@ -4,7 +4,9 @@
 
 Observed and expected contours come from the same evaluations: a first design of 10, then batches of 6. The yardstick
 is the intersection over union (IoU) of the excluded regions on the dense points of `examples/onelbb/truth.py`. With
-`level_set_proxy` the logarithm of the cross section, a function of one mass, is the trend.
+`level_set_proxy` the logarithm of the cross section, a function of one mass, is the trend. `bands` has the contours of
++-1 and +-2 standard deviations of the expected limit as well: in the asymptotic formulae they are those of the median
+expected CLs at other levels, so they are contours of the same target [arXiv:1007.1727, section 4.3].
 """
 
 from __future__ import annotations
@@ -42,6 +44,8 @@ FIRST, BATCH, LONGEST = 10, 6, 94
 #: method: (at how many evaluations, least IoU obs, exp)
 MARKS = {"level_set": (40, 0.95, 0.96), "level_set_proxy": (28, 0.95, 0.96)}
 SHARE = 0.6
+#: evaluations and least IoU of each band's contour
+BANDS_AT = (48, 0.93)
 Array = NDArray[np.float64]
 
 
@@ -49,6 +53,33 @@ def theory(m_c1n2: Array, m_n1: Array) -> Array:
     """Logarithm of the cross section (fb), which does not depend on the mass of the neutralino."""
     del m_n1
     return np.log(onelbb_model.cross_section(m_c1n2))
+
+
+def band(n: float) -> float:
+    """The median expected CLs where the CLs of an n standard deviations upward fluctuation of the background is LEVEL.
+
+    CLs(n) = Phi(-(n + x)) / Phi(-n), x the separation of signal and background in standard deviations; n = 0 is the
+    median, 2 Phi(-x).
+    """
+    from scipy.special import ndtr, ndtri
+
+    return float(2.0 * ndtr(ndtri(LEVEL * ndtr(-n)) + n))
+
+
+def bands(surface: Surface, seeds: int) -> dict[str, float]:
+    """Median IoU of the contours of the expected limit's bands, all from the same evaluations."""
+    levels = {f"sigma{n:+d}".replace("+", "p").replace("-", "m"): band(n) for n in (-2, -1, 1, 2)}
+    learner = LevelSet(TARGETS, level={"obs": LEVEL, "exp": {"median": LEVEL, **levels}}, first=FIRST)
+    found: dict[str, list[float]] = {name: [] for name in levels}
+    for seed in range(seeds):
+        plan = batches(FIRST, BATCH, BANDS_AT[0])
+        *_, history = play(learner, SPACE, surface.observe, seed=seed, batches=plan, targets=TARGETS)
+        maps = learner.surrogate(history)
+        assert maps is not None
+        said = maps.predict(surface.points)
+        for name, level in levels.items():
+            found[name].append(iou(said[f"exp.{name}"].p_excluded > 0.5, surface.expected < level))
+    return {name: statistics.median(scores) for name, scores in found.items()}
 
 
 def learners() -> dict[str, Any]:
@@ -74,6 +105,7 @@ class Surface:
         with truth.open(newline="", encoding="utf-8") as file:
             rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
         self.points = [{n: row[n] for n in SPACE.names} for row in rows]
+        self.expected = np.array([row["exp"] for row in rows])
         self.excluded = {t: np.array([row[t] < LEVEL for row in rows]) for t in TARGETS}
         self._at = cache(self._evaluate)
 
@@ -121,6 +153,7 @@ def measure(data: Path, truth: Path, seeds: int, longest: int) -> dict[str, Any]
         curves = [curve(surface, learner, seed, budget) for seed in range(seeds)]
         figures["methods"][name] = {"medians": medians(curves), "each": curves}
         tell(f"{name} is done")
+    figures["bands"] = bands(surface, seeds)
     sobol = figures["methods"]["sobol"]["medians"]
     for name, (n, *_) in MARKS.items():
         rows = figures["methods"][name]["medians"]
@@ -139,6 +172,9 @@ def show(figures: Mapping[str, Any]) -> None:
         text = f"more than {LONGEST}" if other is None else f"{other:g}"
         print(f"{name:16} at {n}: obs {row['at_mark']['obs']:.3f} (mark {obs}) exp {row['at_mark']['exp']:.3f} "
               f"(mark {exp}); Sobol needs {text} for the same (mark: {n} <= {SHARE} of that)")  # fmt: skip
+    n, mark = BANDS_AT
+    found = ", ".join(f"{name} {score:.3f}" for name, score in figures["bands"].items())
+    print(f"expected bands   at {n}: {found} (mark {mark})")
     for row in figures["methods"]["sobol"]["medians"]:
         print(f"sobol            at {row['n']:g}: obs {row['obs']:.3f} exp {row['exp']:.3f}")
 
