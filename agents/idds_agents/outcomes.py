@@ -69,7 +69,7 @@ def outcome_of(claim: Claim, report: JobReport, plan: LoopPlan, now: float, caps
 
 
 def _kept(report: JobReport) -> JobReport:
-    """The report with what a store can keep: the numbers of a garbled usage, which nobody can have used, count nothing."""
+    """The report with what a store can keep: a usage that nobody can have used counts nothing."""
     used, node = report.usage, _text(report.node)
     sane = all(0 <= n < _USED_MAX for n in (used.wall_s, used.cpu_s, used.max_rss))
     return report if sane and node == report.node else replace(report, usage=used if sane else Usage(), node=node)

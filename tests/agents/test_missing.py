@@ -55,7 +55,9 @@ def test_results_younger_than_the_backup_are_found_in_their_folders_or_run_again
     leave(world.folder / old[known], known)  # on record in both
     found = missing(tmp_path / "newer.db", tmp_path / "older.db", world.folder)
     assert (found.results, found.found) == (len(young), 1)
-    assert str(found) == f"{len(young)} results are younger: 1 are found in their folders, {len(young) - 1} jobs run again"
+    assert (
+        str(found) == f"{len(young)} results are younger: 1 are found in their folders, {len(young) - 1} jobs run again"
+    )
     assert sorted(p.name for p in tmp_path.iterdir()) == ["newer.db", "older.db", "work"]
 
 

@@ -1,8 +1,8 @@
 """What a power cut leaves of a work folder: recorded calls of a real run, replayed up to a moment into an image.
 
 The model is that of a journaling file system with delayed allocation. Names (create, rename, unlink, mkdir) reach the
-disk in order; whatever waits for any file to be durable takes along all names before it. The bytes of a file are durable
-when that file was synced after they were written; all others may be there, be missing, or be torn by sectors,
+disk in order; whatever waits for any file to be durable takes along all names before it. The bytes of a file are
+durable when that file was synced after they were written; all others may be there, be missing, or be torn by sectors,
 each independently of the others. A file that has a name and no bytes yet is therefore an ordinary sight.
 """
 
@@ -164,7 +164,19 @@ def _sectors(event: Event) -> list[tuple[int, bytes]]:
 # ---------------------------------------------------------------------- recording
 def record(command: list[str], folder: Path, told: Path, trace: Path) -> Recording:
     """Run a command under strace; `folder` is where it writes, `told` is where it says what it has acknowledged."""
-    strace = ["strace", "-f", "-y", "-xx", "-s", "10000000", "--seccomp-bpf", "-e", f"trace={_CALLS}", "-e", "signal=none"]
+    strace = [
+        "strace",
+        "-f",
+        "-y",
+        "-xx",
+        "-s",
+        "10000000",
+        "--seccomp-bpf",
+        "-e",
+        f"trace={_CALLS}",
+        "-e",
+        "signal=none",
+    ]
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     ran = subprocess.run([*strace, "-o", str(trace), *command], capture_output=True, text=True, env=environment)
     if ran.returncode not in (0, 2):
@@ -212,7 +224,9 @@ class _Reader:
             case "open" | "creat":
                 self._open(given[0], given[1] if name == "open" else "O_CREAT|O_TRUNC")
             case "write" | "pwrite64":
-                self._write(given[0], given[1].encode("latin-1")[:result], int(given[3]) if name == "pwrite64" else None)
+                self._write(
+                    given[0], given[1].encode("latin-1")[:result], int(given[3]) if name == "pwrite64" else None
+                )
             case "ftruncate":
                 self._cut(given[0], int(given[1]))
             case "fsync" | "fdatasync":
@@ -245,7 +259,7 @@ class _Reader:
 
     def _open(self, path: str, flags: str) -> None:
         inside = self._inside(path)
-        if inside is None or "O_CREAT" not in flags and "O_TRUNC" not in flags:
+        if inside is None or ("O_CREAT" not in flags and "O_TRUNC" not in flags):
             return
         if inside not in self._names:
             self._next += 1
@@ -322,4 +336,4 @@ def _text(hexed: str) -> str:
 
 
 def _joined(folder: str, path: str) -> str:
-    return os.path.join(folder, path)
+    return str(Path(folder, path))

@@ -1,4 +1,4 @@
-"""Power cuts: the recorded calls of a real run make images of what a disk may hold; nothing acknowledged is missing there.
+"""Power cuts: recorded calls of a real run make images of what a disk may hold; nothing acknowledged is missing.
 
 ``IDDS_CHAOS=full`` cuts the power ten times as often. The figures are printed (``pytest -s``).
 """
@@ -140,7 +140,7 @@ def test_a_disk_that_lies_about_the_log_does_lose_results(recording: Recording, 
     """So that the test above is one that can fail."""
     rng = random.Random(1)
     gone = 0
-    for number, moment in enumerate(recording.moments(12, rng)):
+    for moment in recording.moments(12, rng):
         shutil.rmtree(work, ignore_errors=True)
         recording.image(moment, "dropped", rng, careless="-wal").write(work)
         gone += len(lost(work, recording.acknowledged(moment)))

@@ -26,23 +26,24 @@ YAML = """
 name: scan
 space:
   mass: {low: 200, high: 2000, unit: GeV}
-  kind: {values: [a, b]}
+  kind: [a, b]
 constraints: ["mass > 250"]
 parameters: {events: 1000}
 steps:
   simulate: {run: "./simulate.sh {mass} {kind} {seed}", outputs: {events: events.txt}, result: limits.json}
 learner: {type: sobol}
 targets: [cls]
-until: MaxPoints(20) | Elapsed("2h")
+until: MaxPoints(20) | Wall(7200)
 batch: 4
 """
 YAML_PIECES = [
-    "&a [*a, *a]", "&a", "*a", "<<: *a", "!!python/object/apply:os.system [ls]", "[" * 60, "{a: " * 60, "? ", "- ", "\t",
+    "&a [*a, *a]", "&a", "*a", "<<: *a", "!!python/object/apply:os.system [ls]", "[" * 60, "{a: " * 60, "? ", "- ",
+    "\t",
     "|\n", ">-\n", "%YAML 1.1\n---\n", "---\n", "1e999999999", "0x" + "f" * 400, "9" * 6000, "1_0", ".inf", ".nan", "~",
     '"\\ud800"', "\x00", "\ufeff", "\u2028", "MaxPoints(", ") | (", "9**9**9", "{m" * 40, "#", "''",
 ]  # fmt: skip
 PYTHON = """
-from idds_core import Choice, Loop, Real, Space, chain, step
+from idds_core import Categorical, Loop, Real, Space, chain, step
 from idds_learners import MaxPoints, Sobol
 
 @step
@@ -50,18 +51,16 @@ def measure(mass, kind):
     return {"cls": 0.1}
 
 def define(points: int = 5):
-    return Loop("scan", space=Space(mass=Real(200, 2000, unit="GeV"), kind=Choice("a", "b"), constraints=["mass > 250"]),
-                body=chain(measure), learner=Sobol(["cls"]), until=MaxPoints(points), batch=4)
+    space = Space(mass=Real(200, 2000, unit="GeV"), kind=Categorical(["a", "b"]), constraints=["mass > 250"])
+    return Loop("scan", space=space, body=chain(measure), learner=Sobol(["cls"]), until=MaxPoints(points), batch=4)
 """
 PYTHON_PIECES = [
     "None", "float('nan')", "1e999", "-1", "'\\ud800'", "[]", "{}", "lambda: 1", "1/0", "raise SystemExit(3)", "yield",
     "\x00", "    ", "(" * 90, "=", "*", "# coding: klingon\n", "'''", "\\", "define", "scan = 5\n", "10**4000",
 ]  # fmt: skip
-TOKENS = st.sampled_from(
-    ["x", "y", "kind", "'a'", "1", "1e308", "0", "1e-320", "9" * 400, "True", "None", "+", "-", "*", "/", "%", "**", "//", "<", "<=", "==",
-     "!=", "and", "or", "not", "(", ")", ",", "min(", "max(", "hypot(", "log(", "exp(", "sqrt(", "abs(", ".", "[", "]", "if",
-     "else", "lambda", ":", "@", "in", "is", "f'{x}'", "__class__", "\\\n", ";", "=", ":=", "`", "\x00", "\ud800"]
-)  # fmt: skip
+_WORDS = """x y kind 'a' 1 1e308 0 1e-320 True None + - * / % ** // < <= == != and or not ( ) , min( max( hypot( log(
+exp( sqrt( abs( . [ ] if else lambda : @ in is f'{x}' __class__ ; = := `"""
+TOKENS = st.sampled_from([*_WORDS.split(), "9" * 400, "\\\n", "\x00", "\ud800"])
 
 
 # ---------------------------------------------------------------------- expressions
@@ -77,7 +76,9 @@ def test_tokens_in_any_order_are_an_expression_or_are_refused_in_a_line(text: st
             assert len(str(error).splitlines()) == 1  # noqa: PT017 - most inputs are refused
 
 
-@pytest.mark.parametrize("unit", ["(", "-", "not ", "x+", "x**", "x<", "x and ", "min(x,", "1", "[", "{", "'", '"""', "\\"])
+@pytest.mark.parametrize(
+    "unit", ["(", "-", "not ", "x+", "x**", "x<", "x and ", "min(x,", "1", "[", "{", "'", '"""', "\\"]
+)
 @pytest.mark.parametrize("count", [100, 499, 100_000])
 def test_an_expression_of_one_thing_again_and_again_is_answered_at_once(unit: str, count: int) -> None:
     with bounded(cpu_seconds=2), contextlib.suppress(ExpressionError):
@@ -85,6 +86,15 @@ def test_an_expression_of_one_thing_again_and_again_is_answered_at_once(unit: st
 
 
 # ---------------------------------------------------------------------- definitions
+@pytest.fixture
+def modules(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Leave neither modules nor paths behind."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    yield
+    sys.modules.pop("fuzzed_scan", None)
+
+
 def told(error: DefinitionError) -> None:
     """Each problem is one line with its code, that any terminal and any file can take."""
     assert error.problems
@@ -93,6 +103,14 @@ def told(error: DefinitionError) -> None:
         assert line.startswith("E-")
         assert len(line.splitlines()) == 1, line
         line.encode()
+
+
+@pytest.mark.usefixtures("modules")
+def test_the_texts_to_be_mangled_are_right(tmp_path: Path) -> None:
+    """Else only the first lines of the loaders would be tried."""
+    file = tmp_path / "fuzzed_scan.py"
+    file.write_text(PYTHON, encoding="utf-8")
+    assert load(file).name == load_text(YAML, Path("/nowhere/scan.yaml")).name == "scan"
 
 
 @given(mangled(YAML, YAML_PIECES))
@@ -115,15 +133,6 @@ def test_aliases_that_multiply_and_depth_without_end_are_refused_at_once() -> No
         told(caught.value)
 
 
-@pytest.fixture
-def modules(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Leave neither modules nor paths behind."""
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    yield
-    sys.modules.pop("fuzzed_scan", None)
-
-
 @given(mangled(PYTHON, PYTHON_PIECES))
 @settings(quick, max_examples=150)
 @pytest.mark.usefixtures("modules")
@@ -143,7 +152,9 @@ def test_a_python_file_that_is_nearly_right_is_a_definition_or_is_refused_in_lin
 LOG = st.lists(
     st.one_of(
         ANY_TEXT,
-        st.sampled_from(["\x1b[", "\x1b]0;title", "\x07", "\x1b\\", "\x9b31m", "\x1bP", "\x1b", "\r", "\n", "\x08" * 9, "m"]),
+        st.sampled_from(
+            ["\x1b[", "\x1b]0;title", "\x07", "\x1b\\", "\x9b31m", "\x1bP", "\x1b", "\r", "\n", "\x08" * 9, "m"]
+        ),
     ),
     max_size=20,
 ).map("".join)
@@ -164,7 +175,9 @@ def test_nothing_that_a_job_prints_can_steer_a_terminal(text: str) -> None:
     assert len(normalised(text)) <= 200
 
 
-@pytest.mark.parametrize("unit", ["\x1b[", "\x1b]", "\x1bP", "\x1b", "\x1b[0;", "/a", "0x", "1e", "1.", "a ", "\x1b]\x1b\\", "\n"])
+@pytest.mark.parametrize(
+    "unit", ["\x1b[", "\x1b]", "\x1bP", "\x1b", "\x1b[0;", "/a", "0x", "1e", "1.", "a ", "\x1b]\x1b\\", "\n"]
+)
 def test_a_log_of_one_thing_without_end_is_cleaned_in_bounded_time(unit: str) -> None:
     text = unit * 200_000
     with bounded(cpu_seconds=5):

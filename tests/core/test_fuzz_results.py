@@ -27,7 +27,8 @@ DONE = {
     "usage": {"wall_s": 1.0, "cpu_s": 1.0, "max_rss": 1},
 }  # fmt: skip
 RESULT = {
-    "protocol": 1, "key": "k", "digest": "d", "values": {"z": 1.0}, "files": {"f": {"path": "f", "bytes": 1, "sha256": "0"}}
+    "protocol": 1, "key": "k", "digest": "d", "values": {"z": 1.0},
+    "files": {"f": {"path": "f", "bytes": 1, "sha256": "0"}}
 }  # fmt: skip
 FAILURE = {"class": "USER", "code": "E-JOB-EXIT", "message": "m", "signature": "s"}
 

@@ -39,7 +39,7 @@ def test_no_order_of_deaths_stalls_and_losses_doubles_or_forgets_an_attempt(tmp_
 
 
 def test_with_two_faults_every_move_of_the_model_is_made(tmp_path: Path) -> None:
-    """Nothing is promised by a move that is never made. After a first attempt there is always another, and agents go on."""
+    """No move stands there in vain. After a first attempt there is always another, and agents go on."""
     said = search(tmp_path)
     unreached = re.findall(r"protocol\.pml:\d+, state \d+, \"(.*)\"", said)
     assert unreached == ["job = FAILED", "job = FAILED", "-end-", "-end-"], said

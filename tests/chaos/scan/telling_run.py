@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from idds_agents.__main__ import main
+from idds_agents.cli import main
 from idds_core.store.database import Database
 
 _QUERIES = (
@@ -54,4 +54,4 @@ def tell_commits(told: int) -> None:
 if __name__ == "__main__":
     tell_commits(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND))
     del sys.argv[1]
-    main()
+    sys.exit(main())
