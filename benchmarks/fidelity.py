@@ -10,9 +10,8 @@ is told is when the median over the seeds is at or below 1 % for good, up to the
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from benchmarks.problems import PROBLEMS
 from benchmarks.runs import level_set, misclassified
+from benchmarks.script import finish, parser, start, tell
 from idds_core.history import Observation, derive_seed
 from idds_core.parameters import Ordered
 from idds_core.space import Space
@@ -87,18 +87,27 @@ def told(curves: Array, budget: float) -> dict[str, Any]:
     return {"core_hours": reached, "median_at": at, "share_below_at_end": float(np.mean(curves[:, -1] <= TOLERANCE))}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=12)
-    parser.add_argument("--budget", type=float, default=24.0, help="core hours of a run")
-    parser.add_argument("--fixed", type=float, default=0.1, help="core hours of a point without events")
-    parser.add_argument("--events", type=int, action="append", help="only these, each alone; 0: chosen")
-    options = parser.parse_args()
-    for events in options.events or (0, *CHOICES):
+def show(figures: Mapping[str, Any]) -> None:
+    """A line for each number of events."""
+    for events, row in figures["events"].items():
+        print(f"{events}: " + ", ".join(f"{key} {value}" for key, value in row.items()))
+
+
+def main() -> int:
+    """Measure and print."""
+    made = parser(__doc__, seeds=12, quick="chosen numbers, and 10,000 alone")
+    made.add_argument("--budget", type=float, default=24.0, help="core hours of a run")
+    made.add_argument("--fixed", type=float, default=0.1, help="core hours of a point without events")
+    made.add_argument("--events", type=int, action="append", help="only these, each alone; 0: chosen")
+    options = made.parse_args()
+    figures, rows = start(options), {}
+    for events in options.events or ((0, 10_000) if options.quick else (0, *CHOICES)):
         choices = (events,) if events else CHOICES
-        curves = [curve(seed, choices, options.budget, options.fixed) for seed in range(1000, 1000 + options.seeds)]
-        print(json.dumps({str(events or "chosen"): told(np.array(curves), options.budget)}), flush=True)
+        curves = [curve(s, choices, options.budget, options.fixed) for s in range(1000, 1000 + options.seeds)]
+        rows[str(events or "chosen")] = told(np.array(curves), options.budget)
+        tell(f"{events or 'chosen'} is done")
+    return finish(options, figures | {"events": rows}, show)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

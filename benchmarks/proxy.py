@@ -9,9 +9,8 @@ points of a Sobol sequence, without and with noise (a standard deviation of log 
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,6 +19,7 @@ import numpy as np
 
 from benchmarks.problems import PROBLEMS, mono_quick
 from benchmarks.runs import learn, level_set
+from benchmarks.script import finish, parser, start, tell
 from idds_core.history import History, Observation, Point
 from idds_core.ports import Proposal
 from idds_core.states import PointState
@@ -66,15 +66,23 @@ def study(name: str, seeds: int, n: int = 0, sigma: float = 0.0) -> dict[str, An
     return {"quick": n, "noise": sigma, "runs": found, "medians": medians}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=6)
-    seeds = parser.parse_args().seeds
-    print(json.dumps({"without": study("monoH3", seeds)}), flush=True)
-    print(json.dumps({"exact": study("monoH3proxy", seeds)}), flush=True)
-    for n, sigma in QUICK:
-        print(json.dumps({"quick": study("monoH3", seeds, n, sigma)}), flush=True)
+def show(figures: Mapping[str, Any]) -> None:
+    """A line for each trend."""
+    for row in figures["trends"]:
+        print(", ".join(f"{key} {value}" for key, value in row.items()))
+
+
+def main() -> int:
+    """Measure and print."""
+    options = parser(__doc__, seeds=6, quick="256 points without noise alone").parse_args()
+    figures, rows = start(options), []
+    cases = [("without", "monoH3", 0, 0.0), ("exact", "monoH3proxy", 0, 0.0)]
+    cases += [("quick", "monoH3", n, sigma) for n, sigma in QUICK if not options.quick or (n, sigma) == (256, 0.0)]
+    for trend, problem, n, sigma in cases:
+        rows.append({"trend": trend, **study(problem, options.seeds, n, sigma)})
+        tell(f"{trend} {n or ''} is done")
+    return finish(options, figures | {"trends": rows}, show)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
