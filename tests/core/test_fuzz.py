@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from idds_agents.cli.text import clean
@@ -133,6 +133,7 @@ def test_aliases_that_multiply_and_depth_without_end_are_refused_at_once() -> No
         told(caught.value)
 
 
+@example(PYTHON.replace('"scan"', '"\\ud800scan"'))
 @given(mangled(PYTHON, PYTHON_PIECES))
 @settings(quick, max_examples=150)
 @pytest.mark.usefixtures("modules")
