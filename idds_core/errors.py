@@ -45,7 +45,7 @@ class Problem:
             text += "."
         if self.fix:
             text += f" {self.fix}"
-        return " ".join(text.split())
+        return " ".join(text.split()).encode("utf-8", "backslashreplace").decode()
 
 
 class IddsError(Exception):

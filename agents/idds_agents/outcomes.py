@@ -12,7 +12,7 @@ from idds_agents.catalog import LoopPlan
 from idds_agents.points import with_shares
 from idds_core.binding import BindingError, observe
 from idds_core.history import Observation, strict_json
-from idds_core.ports import Failure, JobReport, ReportState
+from idds_core.ports import Failure, JobReport, ReportState, Usage
 from idds_core.states import AttemptState, FailureClass, JobState, PointState
 from idds_core.store import Claim, Outcome
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["DISK_FULL", "Caps", "abandoned", "failed", "outcome_of", "sealed"]
 
 _BACK_OFF_MAX_S = 60.0
+_USED_MAX = 1e15  # seconds or bytes
 #: a failure that is nobody's but the disk's: it burns no cap, and the loop is held until somebody has made room
 DISK_FULL = "E-JOB-DISK"
 
@@ -38,6 +39,7 @@ class Caps:
 
 def outcome_of(claim: Claim, report: JobReport, plan: LoopPlan, now: float, caps: Caps) -> Outcome:
     """The outcome of an ended report. Output wins over status: a result that cannot be used is a failure."""
+    report = _kept(report)
     if report.state is ReportState.SUCCEEDED:
         try:
             return _succeeded(claim, report, plan, caps)
@@ -54,7 +56,7 @@ def outcome_of(claim: Claim, report: JobReport, plan: LoopPlan, now: float, caps
             AttemptState.CANCELLED,
             JobState.CANCELLED,
             PointState.PRUNED,
-            reason=why[:1000] or "pruned by itself",
+            reason=_text(why[:1000]) or "pruned by itself",
             usage=report.usage,
             node=report.node,
         )
@@ -64,6 +66,18 @@ def outcome_of(claim: Claim, report: JobReport, plan: LoopPlan, now: float, caps
     if plan.is_blind(claim.step):
         failure = _discreet(failure)
     return failed(claim, failure, plan, now, caps, report)
+
+
+def _kept(report: JobReport) -> JobReport:
+    """The report with what a store can keep: a usage that nobody can have used counts nothing."""
+    used, node = report.usage, _text(report.node)
+    sane = all(0 <= n < _USED_MAX for n in (used.wall_s, used.cpu_s, used.max_rss))
+    return report if sane and node == report.node else replace(report, usage=used if sane else Usage(), node=node)
+
+
+def _text(text: str) -> str:
+    """Text as UTF-8 can say it: names of files need not be, and messages name them."""
+    return text if text.isascii() and "\0" not in text else text.replace("\0", "?").encode("utf-8", "replace").decode()
 
 
 def _succeeded(claim: Claim, report: JobReport, plan: LoopPlan, caps: Caps) -> Outcome:
@@ -127,6 +141,8 @@ def _checked(claim: Claim, result: Mapping[str, Any] | None, caps: Caps) -> tupl
     values, files = result.get("values", {}), result.get("files", {})
     if not isinstance(values, Mapping) or not isinstance(files, Mapping):
         raise BindingError("it has no values")
+    if not all(isinstance(file, Mapping) for file in files.values()):
+        raise BindingError("it names files without saying which")
     checked = {"values": dict(values), "files": {k: dict(v) for k, v in files.items()}}
     return checked, _strict(checked, caps)
 
@@ -134,7 +150,7 @@ def _checked(claim: Claim, result: Mapping[str, Any] | None, caps: Caps) -> tupl
 def _strict(result: Mapping[str, Any], caps: Caps) -> str:
     try:
         text = strict_json(result)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         bad = [k for k, v in result.get("values", {}).items() if not _is_strict(v)]
         raise BindingError(f"{', '.join(map(str, bad)) or 'a value'} is not finite or not JSON") from None
     if len(text) > caps.output_limit:
@@ -145,21 +161,22 @@ def _strict(result: Mapping[str, Any], caps: Caps) -> str:
 def _is_strict(value: Any) -> bool:
     try:
         strict_json(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return False
     return True
 
 
 def _infeasible(claim: Claim, report: JobReport) -> Outcome:
     why = str((report.result or {}).get("infeasible", "")) or (report.failure.message if report.failure else "")
-    text = strict_json({"values": {}, "files": {}, "infeasible": why[:1000]})
+    why = _text(why[:1000])
+    text = strict_json({"values": {}, "files": {}, "infeasible": why})
     return Outcome(
         claim,
         AttemptState.SUCCEEDED,
         JobState.DONE,
         PointState.INFEASIBLE,
         result=text,
-        reason=why[:1000],
+        reason=why,
         usage=report.usage,
         node=report.node,
     )
@@ -179,6 +196,7 @@ def failed(
 
     counts : False for what an engine's own restart has cost; it never burns a cap.
     """
+    failure = replace(failure, message=_text(failure.message), signature=_text(failure.signature))
     retry = plan.step(claim.step).retry
     counts = counts and failure.code != DISK_FULL
     infra = failure.class_ is FailureClass.INFRA

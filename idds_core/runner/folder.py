@@ -106,7 +106,10 @@ def _sync_folder(folder: str) -> None:
 
 
 def describe_file(path: str, shown: str) -> dict[str, Any]:
-    """Size and checksum of a regular file, under the path that is to be shown. Raises OutputError."""
+    """Size and checksum of a regular file, under the path that is to be shown; from now on it survives a power cut.
+
+    Raises OutputError when there is no such file, OSError when the disk fails.
+    """
     try:
         # A named pipe would block the open for ever.
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -120,6 +123,7 @@ def describe_file(path: str, shown: str) -> dict[str, Any]:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
             size += len(chunk)
+        os.fsync(file.fileno())  # before the result that names it can be acknowledged; the payload seldom does
     return {"path": shown, "bytes": size, "sha256": digest.hexdigest()}
 
 

@@ -208,6 +208,9 @@ def answer_of(functions: Functions, job: Mapping[str, Any], is_child: Callable[[
         text, files = _result(returned, job["folder"])
     except OutputError as error:
         return _failed(job, failure(USER, error.code, str(error), str(error)))
+    except OSError as error:  # an output that cannot be made durable
+        code = "E-JOB-DISK" if error.errno in FULL else "E-JOB-RUNNER"
+        return _failed(job, failure(INFRA, code, str(error)))
     except Exception as error:  # noqa: BLE001 -- a Mapping of the user's own making may do anything
         functions.complain(traceback.format_exc())
         return _failed(job, failure(USER, "E-JOB-RESULT", f"{type(error).__name__}: {error}", type(error).__name__))

@@ -65,3 +65,10 @@ def test_errors_cross_processes() -> None:
 )
 def test_the_nearest_name_is_asked_after_when_one_is_near(name: Any, known: Any, hint: Any) -> None:
     assert did_you_mean(name, known) == hint
+
+
+def test_a_problem_is_a_line_that_any_terminal_can_show() -> None:
+    """A name may hold what no encoding has: half of a surrogate pair, as names of files do that are not UTF-8."""
+    line = str(Problem("E-DEF-001", "no proper name", "'\udcff'\nis odd", "body.\ud800scan"))
+    assert line == r"E-DEF-001 no proper name: '\udcff' is odd (body.\ud800scan)."
+    line.encode()

@@ -11,6 +11,7 @@ from idds_agents.cli.problems import FINE, NOT_CONCLUDED
 from idds_agents.cli.text import print_json, say
 from idds_agents.cli.where import find_workspace
 from idds_agents.cli.wishes import actor
+from idds_agents.missing import missing
 from idds_agents.workspace import Workspace
 from idds_core.errors import StoreError
 from idds_core.store import back_up, check_file, open_store, upgrade_store
@@ -59,11 +60,13 @@ def restore(file: Path, workdir: Path | None, *, as_json: bool) -> int:
     workspace.own()
     try:
         aside = put_back(file, workspace.database, time.time(), actor(), _stamp())
+        lost = missing(aside, workspace.database, workspace.folder)
     finally:
         workspace.lock.release()
-    facts = {"file": str(workspace.database), "from": str(file.resolve()), "aside": str(aside) if aside else None}
+    facts = {"file": str(workspace.database), "from": str(file.resolve()), "aside": str(aside) if aside else None,
+             "missing": dataclasses.asdict(lost)}  # fmt: skip
     kept = f"; the old one is {aside.name}" if aside else ""
-    _tell(as_json, facts, f"{workspace.database}: restored from {file}{kept}")
+    _tell(as_json, facts, f"{workspace.database}: restored from {file}{kept}\n{lost}")
     return FINE
 
 

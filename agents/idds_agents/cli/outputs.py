@@ -202,7 +202,9 @@ OUTPUTS: dict[str, Schema] = {
     "top-up": _REQUEST,
     "db check": record(file=TEXT, fine=FLAG, revision=TEXT, restored=FLAG, **INVARIANTS),
     "db backup": record(file=TEXT, bytes=INTEGER),
-    "db restore": record(**{"file": TEXT, "from": TEXT, "aside": maybe(TEXT)}),
+    "db restore": record(
+        **{"file": TEXT, "from": TEXT, "aside": maybe(TEXT), "missing": record(results=maybe(INTEGER), found=INTEGER)}
+    ),
     "db upgrade": record(file=TEXT, before=TEXT, now=TEXT, backup=maybe(TEXT)),
 }
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import struct
@@ -10,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from idds_core.runner import processes
+from idds_core.runner.context import File
 from idds_core.runner.failures import failure, normalised
 from idds_core.runner.folder import Folder, OutputError, read_json, write_json
 from idds_core.runner.frames import FrameReader, pack
+from idds_core.runner.function_job import Functions, answer_of
 
 
 # ---------------------------------------------------------------------- failures
@@ -152,3 +155,29 @@ def test_the_runner_needs_nothing_but_the_standard_library() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_an_output_is_durable_before_anybody_hears_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its name is in a result that is acknowledged, and what wrote it did not wait for the disk."""
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file).st_ino))
+    output = tmp_path / "events.root"
+    output.write_bytes(b"x" * 10)
+    assert Folder(str(tmp_path)).outputs({"events": "events.root"})["events"]["bytes"] == 10
+    assert synced == [output.stat().st_ino]
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, "E-JOB-DISK"), (errno.EIO, "E-JOB-RUNNER")])
+def test_an_output_that_cannot_be_made_durable_burns_no_retry_of_the_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: str
+) -> None:
+    def fail(_file: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    (tmp_path / "out").touch()
+    monkeypatch.setattr(os, "fsync", fail)
+    functions = Functions(complain=lambda _: None)
+    monkeypatch.setattr(functions, "get", lambda *_: lambda: {"out": File("out")})
+    job = {"key": "k", "bundle": "", "reference": "", "arguments": {}, "context": False, "folder": str(tmp_path)}
+    answer = json.loads(answer_of(functions, job, lambda: False) + "}")
+    assert (answer["failure"]["class"], answer["failure"]["code"]) == ("INFRA", code)

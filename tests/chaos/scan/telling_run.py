@@ -1,0 +1,57 @@
+"""``idds-core run`` that says in a file, after each commit, what anybody can now see as acknowledged.
+
+``python telling_run.py TOLD run scan.py ...``
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from idds_agents.cli import main
+from idds_core.store.database import Database
+
+_QUERIES = (
+    "SELECT 'result', job_id, result FROM result",
+    "SELECT 'point', number, state || ' ' || parameters || ' ' || coalesce(observation, '') FROM point"
+    " WHERE state <> 'open'",
+    "SELECT 'event', id, entity || ' ' || entity_id || ' ' || new FROM event WHERE seal_no IS NOT NULL",
+)
+
+
+def acknowledged(path: str) -> list[str]:
+    """All that may never be lost again, one line each."""
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as raw:
+        if raw.execute("SELECT 1 FROM sqlite_master WHERE name = 'result'").fetchone() is None:
+            return []
+        return [json.dumps(row) for query in _QUERIES for row in raw.execute(query)]
+
+
+def tell_commits(told: int) -> None:
+    """Let every outermost transaction write what is new."""
+    known: set[str] = set()
+    commit = Database.transaction
+
+    @contextlib.contextmanager
+    def telling(self: Database) -> Iterator[Any]:
+        outermost = not self.connect().in_transaction()
+        with commit(self) as connection:
+            yield connection
+        if outermost:
+            new = [line for line in acknowledged(str(self.path)) if line not in known]
+            known.update(new)
+            if new:
+                os.write(told, "".join(line + "\n" for line in new).encode())
+
+    Database.transaction = telling  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    tell_commits(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND))
+    del sys.argv[1]
+    sys.exit(main())
