@@ -1,0 +1,343 @@
+"""One schedule: engines that live, stall and die on one store and one cluster, as the seed says, until all has ended."""
+
+from __future__ import annotations
+
+import os
+import random
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from idds_agents.engine import Engine
+from idds_agents.transformer import Answer
+from idds_core.errors import IddsError, StoreError
+from idds_core.settings import Settings
+from idds_core.states import TERMINAL
+from idds_core.store import LoopRecord, Store
+from idds_core.testing.fakes import ManualClock
+from tests.sim import oracles
+from tests.sim.edges import EDGES, OUTSIDE
+from tests.sim.machine import Died, Disk, SimDatabase
+from tests.sim.provider import FAULTS, SimProvider
+from tests.sim.workloads import WORKLOADS, answer, workload
+
+__all__ = ["Report", "Schedule", "fault_free", "run"]
+
+_TURNS, _FAULTS, _SEED = 600, 8, 7
+_CHANCE = {"submit": 0.15, "poll": 0.05, "find": 0.2, "cancel": 0.2, "forget": 0.05, "job": 0.15, "learner": 0.1}
+_OTHER_FAULTS = {"learner": ("late",)}
+_EDGE_CHANCE = 0.02
+_SETTINGS = Settings(sweep_seconds=10.0)
+
+
+@dataclass
+class Report:
+    """What came of a schedule."""
+
+    seed: int
+    workload: str
+    digest: str = ""
+    faults: Counter[str] = field(default_factory=Counter)
+    deaths: Counter[str] = field(default_factory=Counter)
+    violations: list[str] = field(default_factory=list)
+    figures: Counter[str] = field(default_factory=Counter)
+    story: list[str] = field(default_factory=list)
+
+
+class _Fate:
+    """What goes wrong: at most so many things, when the seed says so."""
+
+    def __init__(self, seed: int, report: Report, tell: Callable[[str], None], *, calm: bool) -> None:
+        self.rng = random.Random(seed)
+        self.left = 0 if calm else self.rng.randint(1, _FAULTS)
+        #: half of the schedules cut at one edge of their own, so that each is visited
+        self.target = None if calm or self.rng.random() < 0.3 else EDGES[self.rng.randrange(len(EDGES))]
+        self.skip = self.rng.choice((0, 0, 0, 1, 2, 5))
+        self._report, self._tell = report, tell
+
+    def fault(self, kind: str) -> str | None:
+        if self.left <= 0 or self.rng.random() >= _CHANCE[kind]:
+            return None
+        self.left -= 1
+        what = self.choice(FAULTS.get(kind) or _OTHER_FAULTS[kind])
+        self.note(f"{kind}: {what}")
+        return what
+
+    def note(self, what: str) -> None:
+        """A fault that happens now."""
+        self._report.faults[what] += 1
+        self._tell(f"! {what}")
+
+    def choice(self, options: Sequence[str]) -> str:
+        return options[self.rng.randrange(len(options))]
+
+    def uniform(self, low: float, high: float) -> float:
+        return self.rng.uniform(low, high)
+
+    def at_edge(self, name: str) -> bool:
+        """Whether something happens to the process at this edge."""
+        if name == self.target:
+            self.skip -= 1
+            if self.skip < 0:
+                self.target = None
+                return True
+        if self.left > 0 and self.rng.random() < _EDGE_CHANCE:
+            self.left -= 1
+            return True
+        return False
+
+
+class _Waker:
+    """Time passes in the schedule, not in the engine."""
+
+    nudged = False
+
+    def wake(self) -> None:
+        """Nobody waits."""
+
+
+class _Process:
+    """An engine's process: what dies with it is in here."""
+
+    def __init__(self, world: Schedule, number: int) -> None:
+        self.world, self.number = world, number
+        self.alive = self.up = True
+        self.thoughts: list[tuple[float, Future[Answer], Answer]] = []
+        self.database = SimDatabase(world.disk, world.path, world.clock, self.edge)
+        self.store = Store(self.database)
+        self.provider = world.provider
+
+    def boot(self) -> None:
+        """As a new engine begins: it owns the store, takes over what runs, and ends what nobody owns."""
+        self.store.own(f"engine {self.number}")
+        world = self.world
+        waker: Any = _Waker()
+        self.engine = Engine(
+            self.store, self.provider, self, waker, world.folder, _SETTINGS, world.workflow_id
+        )
+        self.engine.carrier.recover()
+        self.engine.carrier.reap()
+
+    def edge(self, name: str) -> None:
+        """The process is at an edge."""
+        self.world.at_edge(self, name)
+
+    def think(
+        self, document: Mapping[str, Any], history: Mapping[str, Any], bundle: str, wake: Callable[[], None]
+    ) -> Future[Answer]:
+        """The learner's answer, at once or later."""
+        del bundle, wake
+        self.edge("learner.think: before")
+        future: Future[Answer] = Future()
+        said = Answer(self.world.learner({"loop": document, "history": history}))
+        if self.world.fate.fault("learner"):
+            self.thoughts.append((self.world.clock() + self.world.fate.uniform(0.1, 30), future, said))
+        else:
+            future.set_result(said)
+        return future
+
+    def awake(self) -> None:
+        """Answers whose time has come."""
+        now = self.world.clock()
+        for due, future, said in self.thoughts:
+            if due <= now and not future.done():
+                future.set_result(said)
+
+    def bury(self) -> None:
+        """What the kernel does."""
+        self.alive = False
+        self.database.close()
+
+
+class Schedule:
+    """A seed's schedule. `calm`: nothing goes wrong."""
+
+    learner = staticmethod(answer)
+
+    def __init__(self, seed: int, name: str | None = None, *, calm: bool = False, verbose: bool = False) -> None:
+        self.report = Report(seed, name or WORKLOADS[seed % len(WORKLOADS)])
+        self.fate = _Fate(seed, self.report, self.tell, calm=calm)
+        self.verbose = verbose
+        self.clock = ManualClock()
+        self.disk = Disk()
+        self.folder = _folder()
+        self.path = self.folder / "idds.db"
+        self.provider = SimProvider(self.clock, self.fate, self.provider_edge)
+        self.definition = workload(self.report.workload)
+        first = SimDatabase(self.disk, self.path, self.clock, lambda _: None)
+        self.workflow_id = Store(first).workflows.add(self.definition, "bundle", _SEED).id
+        first.close()
+        self.processes: list[_Process] = []
+        self.running: _Process | None = None  # whose code is on the stack
+        self.booted = self.depth = self.turns = 0
+
+    # ------------------------------------------------------------------ what goes wrong
+    def provider_edge(self, name: str) -> None:
+        """A call of the provider by the process that runs now."""
+        if self.running is not None:
+            self.running.edge(name)
+
+    def at_edge(self, process: _Process, name: str) -> None:
+        """Nothing, a death, an error of the disk, or a stall, in which others go on."""
+        if name not in _KNOWN:
+            self.violation(f"an edge that nobody knows: {name}")
+        if not self.fate.at_edge(name):
+            return
+        if name in OUTSIDE and self.depth == 0 and self.fate.rng.random() < 0.4:
+            self._stall(process, name)
+            return
+        if name.endswith("commit") and self.fate.rng.random() < 0.25:
+            self.fate.note("commit of unknown outcome")
+            self.report.deaths[name] += 1
+            raise StoreError.of("E-STORE-002", "the disk is full or failing", "simulated")
+        self.fate.note("death")
+        self.tell(f"! engine {process.number} dies at {name}")
+        self.report.deaths[name] += 1
+        raise Died
+
+    def _stall(self, process: _Process, name: str) -> None:
+        """The process stops as it is; another takes over, and works for a while before this one wakes up."""
+        self.fate.note("stall")
+        self.report.deaths[name] += 1
+        self.tell(f"! engine {process.number} stalls at {name}")
+        self.depth += 1
+        mine, self.running = self.running, None
+        self.clock.advance(self.fate.uniform(60, 100))
+        self._boot()
+        for _ in range(self.fate.rng.choice((0, 1, 2, 5, 20, 60))):
+            if not self._step():
+                break
+        self.running = mine
+        self.depth -= 1
+        self.tell(f"  engine {process.number} wakes up")
+
+    # ------------------------------------------------------------------ what goes on
+    def play(self) -> Report:
+        """Until the workflow has ended; then what must be true is looked at."""
+        try:
+            while self._step():
+                pass
+            if not self.report.violations:
+                self._afterwards()
+        finally:
+            for process in self.processes:
+                process.bury()
+            self.disk.close()
+        return self.report
+
+    def _step(self) -> bool:
+        """One turn of the newest engine; whether there is more to do."""
+        self.turns += 1
+        if self.turns > _TURNS:
+            self.violation("it does not end")
+        if self.report.violations:
+            return False
+        process = self.processes[-1] if self.processes and self.processes[-1].alive else None
+        if process is None:
+            process = self._boot()
+        if not process.alive:
+            return True
+        return self._in(process, lambda: self._turn(process))
+
+    def _boot(self) -> _Process:
+        self.booted += 1
+        process = _Process(self, self.booted)
+        self.processes.append(process)
+        self.tell(f"engine {process.number} starts")
+        self._in(process, process.boot)
+        return process
+
+    def _in(self, process: _Process, act: Callable[[], Any]) -> bool:
+        """Run a part of a process; it may end in it."""
+        before, self.running = self.running, process
+        try:
+            return act() is not False
+        except Died:
+            process.bury()
+        except StoreError as error:
+            self._failed(process, error)
+        except IddsError as error:
+            self.violation(f"the engine ended: {error}")
+        finally:
+            self.running = before
+        return True
+
+    def _failed(self, process: _Process, error: StoreError) -> None:
+        process.bury()
+        fenced = error.code == "E-ENGINE-003" and process is not self.processes[-1]
+        if not fenced and not (error.code == "E-STORE-002" and "simulated" in str(error)):
+            self.violation(f"the engine ended: {error}")
+        self.tell(f"  engine {process.number} ends: {error.code}")
+
+    def _turn(self, process: _Process) -> bool:
+        process.awake()
+        engine = process.engine
+        again = engine.turn()
+        if process is self.processes[-1] and engine._over(engine._loop()):
+            engine.carrier.collect()
+            engine.keeper.step()
+            engine.store.audit.seal()
+            return False
+        if not again:
+            engine._sweep()
+            self._pass_time(process, engine._pause())
+        return True
+
+    def _pass_time(self, process: _Process, pause: float) -> None:
+        times = [self.clock() + pause, *(due for due, _, _ in process.thoughts if due > self.clock())]
+        event = self.provider.next_event()
+        self.clock.advance(min([*times, event] if event is not None else times) - self.clock() + 0.001)
+
+    def _afterwards(self) -> None:
+        """What must be true in the end."""
+        self.fate.left, self.fate.target = 0, None
+        process = self.processes[-1]
+        for found in oracles.in_the_end(process.store, self):
+            self.violation(found)
+
+    # ------------------------------------------------------------------ what is told
+    def violation(self, what: str) -> None:
+        """Something that must never be."""
+        self.report.violations.append(what)
+        self.tell(f"VIOLATION {what}")
+
+    def tell(self, text: str) -> None:
+        """A line of the story."""
+        self.report.story.append(f"{self.clock() - 1_000_000:9.3f}  {text}")
+
+    @staticmethod
+    def ended(loop: LoopRecord) -> bool:
+        """Whether a loop has ended."""
+        return loop.state in TERMINAL["loop"]
+
+
+_KNOWN = frozenset(EDGES)
+
+
+@cache
+def _root() -> tempfile.TemporaryDirectory[str]:
+    shm = Path("/dev/shm")
+    return tempfile.TemporaryDirectory(prefix="sim", dir=shm if os.access(shm, os.W_OK) else None)
+
+
+def _folder() -> Path:
+    """The work folder; each schedule writes the files it reads."""
+    return Path(_root().name)
+
+
+@cache
+def fault_free(name: str) -> str:
+    """The digest of a workload in which nothing went wrong."""
+    report = Schedule(0, name, calm=True).play()
+    assert not report.violations, report.violations
+    return report.digest
+
+
+def run(seed: int, **options: Any) -> Report:
+    """Play the schedule of a seed."""
+    return Schedule(seed, **options).play()
