@@ -143,16 +143,13 @@ class Carrier:
         return reports
 
     def _cancel_unwanted(self) -> None:
-        loops = self._loops()
-        unwanted = {loop.id for loop in loops if loop.wish is Wish.CANCEL or self._stopping(loop)}
-        wide = any(self._catalog.plan(loop.id).wide for loop in loops)
-        ending = self._store.points.ending() if wide else set()
-        if not (unwanted or ending):
+        loops, points = self._unwanted()
+        if not (loops or points):
             return
         handles = [
             handle
             for handle, c in self._running.items()
-            if (c.loop_id in unwanted or c.point_id in ending) and handle not in self._cancelling
+            if (c.loop_id in loops or c.point_id in points) and handle not in self._cancelling
         ]
         if handles and self._told(self._provider.cancel, handles):
             self._cancelling.update(handles)
@@ -166,6 +163,13 @@ class Carrier:
             _log.warning("%s", error)
             return False
         return True
+
+    def _unwanted(self) -> tuple[set[int], set[int]]:
+        """Loops and points of which nobody wants what still runs."""
+        loops = self._loops()
+        wide = any(self._catalog.plan(loop.id).wide for loop in loops)
+        stopped = {loop.id for loop in loops if loop.wish is Wish.CANCEL or self._stopping(loop)}
+        return stopped, self._store.points.ending() if wide else set()
 
     def _stopping(self, loop: LoopRecord) -> bool:
         """Whether a loop without a barrier has its verdict: nothing more starts, and what runs is not waited for."""
@@ -201,6 +205,8 @@ class Carrier:
 
     def _outcome(self, handle: str, report: JobReport) -> Outcome:
         claim = self._running[handle]
+        if report.state is ReportState.CANCELLED:
+            report = self._unless_wanted(claim, report)
         plan = self._catalog.plan(claim.loop_id)
         caps = self._caps
         if plan.is_blind(claim.step):
@@ -209,6 +215,14 @@ class Carrier:
         outcome = outcome_of(claim, report, plan, self._store.now(), caps)
         cores = plan.step(claim.step).requires.cores
         return outcome if cores == 1 else replace(outcome, cores=cores)
+
+    def _unless_wanted(self, claim: Claim, report: JobReport) -> JobReport:
+        """A job that somebody else cancelled, at the site or an engine that woke up late, is lost: it runs again."""
+        loops, points = self._unwanted()
+        if claim.loop_id in loops or claim.point_id in points:
+            return report
+        gone = Failure(FailureClass.INFRA, "E-JOB-LOST", "it was cancelled at the provider, not by this engine")
+        return replace(report, state=ReportState.LOST, failure=gone)
 
     def _key(self) -> Seal:
         if self._seal is None:
@@ -368,12 +382,12 @@ class Carrier:
         same keys, and finds what runs. So nothing is cancelled until all of it is adopted or has ended.
         """
         running = getattr(self._provider, "running_keys", None)
-        owned = self._store.jobs.live_keys()
         try:
             found = running() if running is not None else ()
         except ProviderError as error:
             _log.warning("%s", error)
             return 0
+        owned = self._store.jobs.live_keys()  # after the listing: what is listed was on record before
         strays = [key for key in found if key not in owned and key.startswith(f"{self._store.id}-")]
         if self._store.audit.restored():
             if strays:

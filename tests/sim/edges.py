@@ -10,7 +10,7 @@ OUTSIDE = frozenset(
     {
         *(f"{name}: after commit" for name in _COMMITS),
         *(f"provider.{name}: before" for name in _CALLS),
-        *(f"provider.{name}: after" for name in _CALLS if name != "running_keys"),
+        *(f"provider.{name}: after" for name in _CALLS),
         "learner.think: before",
     }
 )

@@ -63,6 +63,10 @@ class Disk:
         raw.execute("PRAGMA synchronous=OFF")
         return raw
 
+    def one(self, query: str, *values: Any) -> Any:
+        """The first row of what is committed."""
+        return self._kept.execute(query, values).fetchone()
+
     def close(self) -> None:
         """Everything is gone."""
         self._kept.close()

@@ -88,8 +88,14 @@ class SimProvider:
 
     name = "simulated"
 
-    def __init__(self, clock: Callable[[], float], fate: Fate, edge: Callable[[str], None]) -> None:
-        self._now, self._fate, self.edge = clock, fate, edge
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        fate: Fate,
+        edge: Callable[[str], None],
+        submitted: Callable[[JobSpec, float | None], None],
+    ) -> None:
+        self._now, self._fate, self.edge, self._submitted = clock, fate, edge, submitted
         self._jobs: dict[str, _SimJob] = {}
         self._mute_until = 0.0
         self.bill = Bill()
@@ -115,12 +121,17 @@ class SimProvider:
         self.edge("provider.submit: after")
         return answers
 
+    def heal(self) -> None:
+        """From now on it answers."""
+        self._mute_until = 0.0
+
     def _take(self, spec: JobSpec, *, later: bool, hidden: bool) -> Submission:
         if later:
             return Submission(spec.key, SubmissionStatus.LATER, None, "try again later")
         now = self._now()
         self.bill.submissions[spec.key] = self.bill.submissions.get(spec.key, 0) + 1
         job = self._jobs.get(spec.key)
+        self._submitted(spec, job.starts if job is not None and job.listed > now else None)
         if job is not None and job.listed <= now:  # a provider knows its own keys, once it lists them
             return Submission(spec.key, SubmissionStatus.OK, spec.key)
         self.bill.executions += 1
@@ -206,7 +217,9 @@ class SimProvider:
     def running_keys(self) -> list[str]:
         """Keys of what is listed and runs."""
         self._call("running_keys")
-        return [key for key, job in self._jobs.items() if self._listed(key) and job.ends > self._now()]
+        found = [key for key, job in self._jobs.items() if self._listed(key) and job.ends > self._now()]
+        self.edge("provider.running_keys: after")
+        return found
 
     # ------------------------------------------------------------------ inside
     def _call(self, name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import sqlite3
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ from typing import Any
 from idds_agents.engine import Engine
 from idds_agents.transformer import Answer
 from idds_core.errors import IddsError, StoreError
+from idds_core.ports import JobSpec
 from idds_core.settings import Settings
 from idds_core.states import TERMINAL
 from idds_core.store import LoopRecord, Store
@@ -23,15 +25,15 @@ from idds_core.testing.fakes import ManualClock
 from tests.sim import oracles
 from tests.sim.edges import EDGES, OUTSIDE
 from tests.sim.machine import Died, Disk, SimDatabase
-from tests.sim.provider import FAULTS, SimProvider
-from tests.sim.workloads import WORKLOADS, answer, workload
+from tests.sim.provider import FAULTS, LAG_S, SimProvider
+from tests.sim.workloads import CANCELLED, WORKLOADS, answer, workload
 
 __all__ = ["Report", "Schedule", "fault_free", "run"]
 
 _TURNS, _FAULTS, _SEED = 600, 8, 7
 _CHANCE = {"submit": 0.15, "poll": 0.05, "find": 0.2, "cancel": 0.2, "forget": 0.05, "job": 0.15, "learner": 0.1}
 _OTHER_FAULTS = {"learner": ("late",)}
-_EDGE_CHANCE = 0.02
+_EDGE_CHANCE, _JUMP_CHANCE = 0.02, 0.004
 _SETTINGS = Settings(sweep_seconds=10.0)
 
 
@@ -106,15 +108,16 @@ class _Process:
 
     def __init__(self, world: Schedule, number: int) -> None:
         self.world, self.number = world, number
-        self.alive = self.up = True
+        self.alive, self.owns = True, False
         self.thoughts: list[tuple[float, Future[Answer], Answer]] = []
-        self.database = SimDatabase(world.disk, world.path, world.clock, self.edge)
+        self.database = SimDatabase(world.disk, world.path, world.engine_clock, self.edge)
         self.store = Store(self.database)
         self.provider = world.provider
 
     def boot(self) -> None:
         """As a new engine begins: it owns the store, takes over what runs, and ends what nobody owns."""
         self.store.own(f"engine {self.number}")
+        self.owns = True
         world = self.world
         waker: Any = _Waker()
         self.engine = Engine(
@@ -154,27 +157,94 @@ class _Process:
         self.database.close()
 
 
+class _Asked:
+    """The learner without faults."""
+
+    def __init__(self, learner: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
+        self._learner = learner
+
+    def think(
+        self, document: Mapping[str, Any], history: Mapping[str, Any], bundle: str, wake: Callable[[], None]
+    ) -> Future[Answer]:
+        """The answer, at once."""
+        del bundle, wake
+        future: Future[Answer] = Future()
+        future.set_result(Answer(self._learner({"loop": document, "history": history})))
+        return future
+
+
 class Schedule:
     """A seed's schedule. `calm`: nothing goes wrong."""
 
     learner = staticmethod(answer)
 
-    def __init__(self, seed: int, name: str | None = None, *, calm: bool = False, verbose: bool = False) -> None:
+    @staticmethod
+    def fault_free(name: str) -> str:
+        """The digest of a workload in which nothing went wrong."""
+        return fault_free(name)
+
+    def thinker(self) -> Any:
+        """The learner, for who asks again."""
+        return _Asked(self.learner)
+
+    def __init__(self, seed: int, name: str | None = None, *, calm: bool = False) -> None:
         self.report = Report(seed, name or WORKLOADS[seed % len(WORKLOADS)])
         self.fate = _Fate(seed, self.report, self.tell, calm=calm)
-        self.verbose = verbose
+        self.calm, self.deep = calm, seed % 7 == 0
         self.clock = ManualClock()
         self.disk = Disk()
         self.folder = _folder()
         self.path = self.folder / "idds.db"
-        self.provider = SimProvider(self.clock, self.fate, self.provider_edge)
+        self.offset = 0.0  # of the engines' clock from the true one
+        self.jumped = 0.0
+        self.provider = SimProvider(self.clock, self.fate, self.provider_edge, self._submitted)
+        self.wishes = self._wishes(calm=calm)
         self.definition = workload(self.report.workload)
         first = SimDatabase(self.disk, self.path, self.clock, lambda _: None)
         self.workflow_id = Store(first).workflows.add(self.definition, "bundle", _SEED).id
         first.close()
         self.processes: list[_Process] = []
         self.running: _Process | None = None  # whose code is on the stack
-        self.booted = self.depth = self.turns = 0
+        self.booted = self.depth = self.turns = self.checked = 0
+        self.followed: dict[str, int] = {}  # key -> the engine that submitted it first
+
+    def engine_clock(self) -> float:
+        """What the engines take for the time."""
+        return self.clock() + self.offset
+
+    def _wishes(self, *, calm: bool) -> dict[int, str]:
+        """Turn -> what a person at another terminal asks for then."""
+        rng = self.fate.rng
+        first = rng.randint(1, 25)
+        if self.report.workload in CANCELLED:
+            return {first: "cancel"}
+        if calm or rng.random() < 0.8:
+            return {}
+        return {first: "hold", first + rng.randint(1, 5): "resume"}
+
+    # ------------------------------------------------------------------ what is watched
+    def _submitted(self, spec: JobSpec, hidden_since: float | None) -> None:
+        """A job has reached the cluster; since when it has been there already, unlisted."""
+        process = self.running
+        assert process is not None
+        try:
+            row = self.disk.one("SELECT state FROM attempt WHERE key = ?", spec.key)
+        except sqlite3.OperationalError:
+            self.violation("a job was submitted inside of a transaction")
+            return
+        if row is None:
+            self.violation(f"a job was submitted without an intent on record: {spec.key}")
+        newest = process is self.processes[-1]
+        early = hidden_since is not None and self.clock() - hidden_since < LAG_S
+        if early and newest and not self.jumped and self.followed.get(spec.key) is not None:
+            self.violation(f"a job was submitted again within the listing lag: {spec.key}")
+        if newest:
+            self.followed.setdefault(spec.key, process.number)
+
+    def wrote(self, process: _Process) -> None:
+        """A commit by this process."""
+        if any(other.owns for other in self.processes[self.processes.index(process) + 1 :]):
+            self.violation(f"engine {process.number} wrote after another had followed it")
 
     # ------------------------------------------------------------------ what goes wrong
     def provider_edge(self, name: str) -> None:
@@ -184,6 +254,8 @@ class Schedule:
 
     def at_edge(self, process: _Process, name: str) -> None:
         """Nothing, a death, an error of the disk, or a stall, in which others go on."""
+        if name.endswith("after commit"):
+            self.wrote(process)
         if name not in _KNOWN:
             self.violation(f"an edge that nobody knows: {name}")
         if not self.fate.at_edge(name):
@@ -237,12 +309,38 @@ class Schedule:
             self.violation("it does not end")
         if self.report.violations:
             return False
+        self._from_outside()
         process = self.processes[-1] if self.processes and self.processes[-1].alive else None
         if process is None:
             process = self._boot()
         if not process.alive:
             return True
         return self._in(process, lambda: self._turn(process))
+
+    def _from_outside(self) -> None:
+        """A person's wish, or a clock that is set; after what went wrong, the invariants."""
+        wish = self.wishes.pop(self.turns, None)
+        if wish is not None:
+            self.tell(f"somebody asks to {wish}")
+            database = SimDatabase(self.disk, self.path, self.engine_clock, lambda _: None)
+            Store(database).workflows.command(self.workflow_id, wish, "user")
+            database.close()
+        if self.fate.left > 0 and self.fate.rng.random() < _JUMP_CHANCE:
+            self.fate.left -= 1
+            jump = self.fate.uniform(-300, 3600)
+            self.fate.note("clock jump")
+            self.offset += jump
+            self.jumped += abs(jump)
+        if self.deep and self.report.faults.total() != self.checked:
+            self.checked = self.report.faults.total()
+            self.look()
+
+    def look(self) -> None:
+        """The invariants, now."""
+        database = SimDatabase(self.disk, self.path, self.engine_clock, lambda _: None)
+        for found in oracles.invariants(Store(database)):
+            self.violation(found)
+        database.close()
 
     def _boot(self) -> _Process:
         self.booted += 1
@@ -296,9 +394,25 @@ class Schedule:
     def _afterwards(self) -> None:
         """What must be true in the end."""
         self.fate.left, self.fate.target = 0, None
-        process = self.processes[-1]
+        self._figures()
+        self.provider.heal()
+        self.clock.advance(LAG_S + 1)
+        process = self._boot()  # a later engine of this folder
         for found in oracles.in_the_end(process.store, self):
             self.violation(found)
+
+    def _figures(self) -> None:
+        bill = self.provider.bill
+        self.report.figures.update(
+            executions=bill.executions,
+            calls=bill.calls,
+            turns=self.turns,
+            boots=self.booted,
+            commits=sum(process.database.commits for process in self.processes),
+            attempts=self.disk.one("SELECT count(*) FROM attempt")[0],
+            points=self.disk.one("SELECT count(*) FROM point")[0],
+            seconds=round(self.clock() - 1_000_000),
+        )
 
     # ------------------------------------------------------------------ what is told
     def violation(self, what: str) -> None:

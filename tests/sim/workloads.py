@@ -18,7 +18,7 @@ from idds_core.space import Real, Space
 from idds_learners import MaxPoints, Sobol
 from tests.world import function
 
-__all__ = ["WORKLOADS", "answer", "values_of", "workload"]
+__all__ = ["CANCELLED", "WORKLOADS", "answer", "values_of", "workload"]
 
 
 def _step(name: str, *arguments: str, **more: Any) -> Step:
@@ -51,8 +51,13 @@ def _nested() -> Loop:
     return _scan("nested", "x", inner, _step("judge", "result"), points=2, batch=1)
 
 
-_MADE = {"batch": _batch, "steady": _steady, "campaign": _campaign, "nested": _nested}
+_MADE = {
+    "batch": _batch, "steady": _steady, "campaign": _campaign, "nested": _nested,
+    "cancelled": _batch, "cancelled-nested": _nested,
+}  # fmt: skip
 WORKLOADS = tuple(_MADE)
+#: of which somebody asks for the end: what is on record depends on when
+CANCELLED = ("cancelled", "cancelled-nested")
 
 
 @cache
@@ -97,7 +102,7 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
     (name,) = loop["space"]["parameters"]
     numbers = [_number(known, history["seed"], len(points) + i) for i in range(n)]
     new = [{name: float(f"{number:.12g}")} for number in numbers]
-    stop = left <= 0 and bool(history["iterations"])
+    stop = left <= 0 and not pending and bool(history["iterations"])
     return {
         "points": [] if stop else new,
         "chosen": [],
