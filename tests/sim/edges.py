@@ -12,6 +12,7 @@ OUTSIDE = frozenset(
         *(f"provider.{name}: before" for name in _CALLS),
         *(f"provider.{name}: after" for name in _CALLS),
         "learner.think: before",
+        "outbox.send: before",
     }
 )
 

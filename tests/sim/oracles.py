@@ -45,6 +45,8 @@ def in_the_end(store: Store, world: Schedule) -> Iterator[str]:
         yield from _after_a_cancel(world)
     elif not world.calm and world.report.digest != (expected := world.fault_free(world.report.workload)):
         yield f"another history than without faults: {world.report.digest}, not {expected}"
+    if not world.messages:
+        yield "nobody was told how it ended"
     running = world.provider.still_running()
     if running:
         yield f"jobs that nobody owns still run: {running}"

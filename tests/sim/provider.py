@@ -277,4 +277,4 @@ def _garbled(result: dict[str, Any], how: str) -> Mapping[str, Any] | None:
         return {k: v for k, v in result.items() if k != "values"} if "z" in result["values"] else None
     if how == "nan":
         return {**result, "values": dict.fromkeys(result["values"], float("nan"))}
-    return {**result, how: "of another"}
+    return {**result, how: "of another", "values": dict.fromkeys(result["values"], 0.5)}
