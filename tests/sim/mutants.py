@@ -48,7 +48,7 @@ def _no_compare_and_set(patch: Patch) -> None:
         given = real(entity, ends, columns)
         table = given.table
         first, _ = given.whereclause.clauses
-        bare = sa.update(table).values({c.key: v for c, v in given._values.items()}).where(first)
+        bare = sa.update(table).values({getattr(c, "key", c): v for c, v in given._values.items()}).where(first)
         return bare.where(sa.bindparam("old_") == sa.bindparam("old_")).returning(table.c.id)
 
     patch.setattr(database, "_move_statement", without)

@@ -29,16 +29,16 @@ __all__ = ["FAULTS", "LAG_S", "Fate", "SimProvider"]
 
 #: how long a job may stay invisible, by the provider's own word
 LAG_S = 20.0
-_RUN_S, _LATE_S, _MUTE_S = 2.0, 200.0, 90.0
+_RUN_S, _LATE_S, _MUTE_S, _STRAY_S = 2.0, 200.0, 90.0, 1e6
 
 #: what may become of a call, and of a job
 FAULTS = {
-    "submit": ("later", "time-out before", "time-out after", "listed late", "mute"),
+    "submit": ("later", "time-out before", "time-out after", "listed late", "time-out, listed late", "mute"),
     "poll": ("time-out", "mute", "left out"),
     "find": ("time-out",),
     "cancel": ("time-out",),
     "forget": ("time-out",),
-    "job": ("lost", "vanished", "twice", "late", "garbage", "requeued", "preempted"),
+    "job": ("lost", "vanished", "twice", "late", "garbage", "requeued", "preempted", "cancelled by hand"),
 }
 _GARBAGE = ("nan", "key", "digest", "nothing", "text", "large", "missing")
 
@@ -93,7 +93,7 @@ class SimProvider:
         clock: Callable[[], float],
         fate: Fate,
         edge: Callable[[str], None],
-        submitted: Callable[[JobSpec, float | None], None],
+        submitted: Callable[[JobSpec, float | None], bool],
     ) -> None:
         self._now, self._fate, self.edge, self._submitted = clock, fate, edge, submitted
         self._jobs: dict[str, _SimJob] = {}
@@ -115,8 +115,8 @@ class SimProvider:
         if fault == "mute":
             self._mute_until = self._now() + self._fate.uniform(1, _MUTE_S)
             raise _down("submit")
-        answers = [self._take(spec, later=fault == "later", hidden=fault == "listed late") for spec in specs]
-        if fault == "time-out after":
+        answers = [self._take(spec, later=fault == "later", hidden="listed late" in (fault or "")) for spec in specs]
+        if fault in ("time-out after", "time-out, listed late"):
             raise _down("submit")
         self.edge("provider.submit: after")
         return answers
@@ -131,7 +131,7 @@ class SimProvider:
         now = self._now()
         self.bill.submissions[spec.key] = self.bill.submissions.get(spec.key, 0) + 1
         job = self._jobs.get(spec.key)
-        self._submitted(spec, job.starts if job is not None and job.listed > now else None)
+        stray = self._submitted(spec, job.starts if job is not None and job.listed > now else None)
         if job is not None and job.listed <= now:  # a provider knows its own keys, once it lists them
             return Submission(spec.key, SubmissionStatus.OK, spec.key)
         self.bill.executions += 1
@@ -142,6 +142,8 @@ class SimProvider:
         if hidden:
             job.listed = now + self._fate.uniform(0.1, LAG_S * 0.9)
         self._spoil(job)
+        if stray:  # nobody waits for it: let it be seen
+            job.ends = now + _STRAY_S
         self._jobs[spec.key] = job
         return Submission(spec.key, SubmissionStatus.OK, spec.key)
 
@@ -157,6 +159,8 @@ class SimProvider:
         elif fault in ("twice", "requeued"):
             self.bill.executions += 1
             job.ends += self._fate.uniform(0.1, _RUN_S)
+        elif fault == "cancelled by hand":
+            job.cancelled = True
         elif fault == "vanished":
             job.vanished = True
 
@@ -258,8 +262,8 @@ class SimProvider:
         return min(times, default=None)
 
     def still_running(self) -> list[str]:
-        """Keys of what runs, listed or not."""
-        return [key for key, job in self._jobs.items() if job.ends > self._now()]
+        """Keys of what runs and can be listed, now or later."""
+        return [key for key, job in self._jobs.items() if job.ends > self._now() and not job.vanished]
 
 
 def _down(call: str) -> ProviderError:

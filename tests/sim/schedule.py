@@ -16,7 +16,7 @@ from typing import Any
 
 from idds_agents.engine import Engine
 from idds_agents.transformer import Answer
-from idds_core.errors import IddsError, StoreError
+from idds_core.errors import StoreError
 from idds_core.ports import JobSpec
 from idds_core.settings import Settings
 from idds_core.states import TERMINAL
@@ -252,15 +252,15 @@ class Schedule:
         return {first: "hold", first + rng.randint(1, 5): "resume"}
 
     # ------------------------------------------------------------------ what is watched
-    def _submitted(self, spec: JobSpec, hidden_since: float | None) -> None:
-        """A job has reached the cluster; since when it has been there already, unlisted."""
+    def _submitted(self, spec: JobSpec, hidden_since: float | None) -> bool:
+        """A job has reached the cluster; since when it has been there already, unlisted. Whether it is for nothing."""
         process = self.running
         assert process is not None
         try:
             row = self.disk.one("SELECT state FROM attempt WHERE key = ?", spec.key)
         except sqlite3.OperationalError:
             self.violation("a job was submitted inside of a transaction")
-            return
+            return False
         if row is None:
             self.violation(f"a job was submitted without an intent on record: {spec.key}")
         newest = process is self.processes[-1]
@@ -269,6 +269,7 @@ class Schedule:
             self.violation(f"a job was submitted again within the listing lag: {spec.key}")
         if newest:
             self.followed.setdefault(spec.key, process.number)
+        return row is not None and row[0] in TERMINAL["attempt"]
 
     def told(self, message: Message) -> None:
         """A message has reached somebody."""
@@ -402,8 +403,9 @@ class Schedule:
             process.bury()
         except StoreError as error:
             self._failed(process, error)
-        except IddsError as error:
-            self.violation(f"the engine ended: {error}")
+        except Exception as error:  # noqa: BLE001 - whatever ends an engine is a finding
+            process.bury()
+            self.violation(f"the engine ended: {type(error).__name__} {error}")
         finally:
             self.running = before
         return True
