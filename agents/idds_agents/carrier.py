@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from idds_agents.catalog import Catalog
 from idds_agents.checkpoints import Checkpoints, checkpoint_folder
-from idds_agents.doubts import Doubts, Settled
+from idds_agents.doubts import Doubts, Settled, told
 from idds_agents.listener import Listener
 from idds_agents.outcomes import DISK_FULL, Caps, abandoned, failed, outcome_of
 from idds_agents.points import job_inputs, losses_allowed, point_path
@@ -151,18 +151,8 @@ class Carrier:
             for handle, c in self._running.items()
             if (c.loop_id in loops or c.point_id in points) and handle not in self._cancelling
         ]
-        if handles and self._told(self._provider.cancel, handles):
+        if handles and told(self._provider.cancel, handles):
             self._cancelling.update(handles)
-
-    @staticmethod
-    def _told(act: Callable[[Sequence[str]], None], handles: Sequence[str]) -> bool:
-        """Whether the provider has heard; else it is told again."""
-        try:
-            act(handles)
-        except ProviderError as error:
-            _log.warning("%s", error)
-            return False
-        return True
 
     def _unwanted(self) -> tuple[set[int], set[int]]:
         """Loops and points of which nobody wants what still runs."""
@@ -309,7 +299,7 @@ class Carrier:
         """Submit what is claimed; never inside a transaction: the intent must be durable before."""
         self._listener.act()
         self._checkpoints.clear()
-        if self._forget and self._told(self._provider.forget, self._forget):
+        if self._forget and told(self._provider.forget, self._forget):
             self._forget = []
         if self._unsealed:
             self.close_sealed()
@@ -397,5 +387,5 @@ class Carrier:
             return 0
         if strays:
             _log.warning("cancelling %d jobs that the record does not own: %s", len(strays), ", ".join(strays[:5]))
-            self._told(self._provider.cancel, strays)
+            told(self._provider.cancel, strays)
         return len(strays)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from idds_core.errors import ProviderError
 from idds_core.ports import Provider
 from idds_core.store import Claim
 
-__all__ = ["UNLISTED_S", "Doubts", "Settled"]
+__all__ = ["UNLISTED_S", "Doubts", "Settled", "told"]
+
+_log = logging.getLogger(__name__)
 
 #: seconds between the two listings without a job, at the least, before it is looked for by its key
 UNLISTED_S = 10.0
@@ -69,3 +72,13 @@ class Doubts:
                 del self._open[key]
                 settled.append(Settled(claim, taken, restarted, found.get(key)))
         return settled
+
+
+def told(act: Callable[[Sequence[str]], None], handles: Sequence[str]) -> bool:
+    """Whether the provider has heard what it was asked to do; else it is told again later."""
+    try:
+        act(handles)
+    except ProviderError as error:
+        _log.warning("%s", error)
+        return False
+    return True

@@ -78,11 +78,13 @@ class _Door:
     disk: Disk
 
 
+def _connect() -> sqlite3.Connection:
+    return _Door.disk.connect()
+
+
 @cache
 def _engine() -> sa.Engine:
-    engine = sa.create_engine(
-        "sqlite://", poolclass=sa.pool.NullPool, creator=lambda: _Door.disk.connect(), query_cache_size=2000
-    )
+    engine = sa.create_engine("sqlite://", poolclass=sa.pool.NullPool, creator=_connect, query_cache_size=2000)
     sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     return engine
 

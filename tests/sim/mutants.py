@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from idds_agents import carrier, outcomes
+from idds_agents import carrier, outcomes, points
 from idds_agents.carrier import Carrier
 from idds_agents.conductor import Conductor
 from idds_agents.doubts import Doubts, Settled
 from idds_core.history import strict_json
-from idds_core.store import Store, database, iterations, tables
+from idds_core.store import database, iterations, tables
 from idds_core.store.database import Database
 from idds_core.store.jobs import Jobs
 from tests.sim import schedule
+from tests.sim.machine import SimDatabase
 from tests.sim.workloads import CANCELLED, WORKLOADS
 
 __all__ = ["MUTANTS", "Mutant", "caught_at"]
@@ -140,7 +141,7 @@ def _cancel_forgets(patch: Patch) -> None:
 
 
 def _seed_of_attempt(patch: Patch) -> None:
-    real = carrier.job_inputs
+    real = points.job_inputs
 
     def inputs(catalog: Any, plan: Any, job: Any, point: str) -> Any:
         values, outputs, seed = real(catalog, plan, job, point)
@@ -196,7 +197,7 @@ def caught_at(name: str, limit: int, first: int = 0) -> tuple[int, str] | None:
     mutant = MUTANTS[name]
     for workload in WORKLOADS:
         schedule.fault_free(workload)  # before anything is broken
-    compiled = dict(schedule.SimDatabase._compiled_once)
+    compiled = dict(SimDatabase._compiled_once)
     with pytest.MonkeyPatch.context() as patch:
         mutant.apply(patch)
         try:
@@ -206,6 +207,6 @@ def caught_at(name: str, limit: int, first: int = 0) -> tuple[int, str] | None:
                     if any(words in found for words in mutant.says):
                         return n + 1, found
         finally:
-            schedule.SimDatabase._compiled_once.clear()
-            schedule.SimDatabase._compiled_once.update(compiled)
+            SimDatabase._compiled_once.clear()
+            SimDatabase._compiled_once.update(compiled)
     return None

@@ -1,187 +1,34 @@
-"""One schedule: engines that live, stall and die on one store and one cluster, as the seed says, until all has ended."""
+"""One schedule: engines live, stall and die on one store and one cluster, as the seed says, until all has ended."""
 
 from __future__ import annotations
 
 import os
-import random
 import sqlite3
 import tempfile
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from idds_agents.engine import Engine
 from idds_agents.transformer import Answer
 from idds_core.errors import StoreError
 from idds_core.ports import JobSpec
-from idds_core.settings import Settings
 from idds_core.states import TERMINAL
 from idds_core.store import LoopRecord, Message, Store
 from idds_core.testing.fakes import ManualClock
 from tests.sim import oracles
 from tests.sim.edges import EDGES, OUTSIDE
+from tests.sim.fate import Fate, Report
 from tests.sim.machine import Died, Disk, SimDatabase
-from tests.sim.provider import FAULTS, LAG_S, SimProvider
+from tests.sim.process import Process
+from tests.sim.provider import LAG_S, SimProvider
 from tests.sim.workloads import CANCELLED, WORKLOADS, answer, workload
 
 __all__ = ["Report", "Schedule", "fault_free", "run"]
 
-_TURNS, _FAULTS, _SEED = 600, 8, 7
-_CHANCE = {"submit": 0.15, "poll": 0.05, "find": 0.2, "cancel": 0.2, "forget": 0.05, "job": 0.15, "learner": 0.1}
-_OTHER_FAULTS = {"learner": ("late",)}
-_EDGE_CHANCE, _JUMP_CHANCE = 0.02, 0.004
-_SETTINGS = Settings(sweep_seconds=20.0)
-
-
-@dataclass
-class Report:
-    """What came of a schedule."""
-
-    seed: int
-    workload: str
-    digest: str = ""
-    faults: Counter[str] = field(default_factory=Counter)
-    deaths: Counter[str] = field(default_factory=Counter)
-    violations: list[str] = field(default_factory=list)
-    figures: Counter[str] = field(default_factory=Counter)
-    story: list[str] = field(default_factory=list)
-
-
-class _Fate:
-    """What goes wrong: at most so many things, when the seed says so."""
-
-    def __init__(self, seed: int, report: Report, tell: Callable[[str], None], *, calm: bool) -> None:
-        self.rng = random.Random(seed)
-        self.left = 0 if calm else self.rng.randint(1, _FAULTS)
-        #: half of the schedules cut at one edge of their own, so that each is visited
-        self.target = None if calm or self.rng.random() < 0.3 else EDGES[self.rng.randrange(len(EDGES))]
-        self.skip = self.rng.choice((0, 0, 0, 1, 2, 5))
-        self._report, self._tell = report, tell
-
-    def fault(self, kind: str) -> str | None:
-        if self.left <= 0 or self.rng.random() >= _CHANCE[kind]:
-            return None
-        self.left -= 1
-        what = self.choice(FAULTS.get(kind) or _OTHER_FAULTS[kind])
-        self.note(f"{kind}: {what}")
-        return what
-
-    def note(self, what: str) -> None:
-        """A fault that happens now."""
-        self._report.faults[what] += 1
-        self._tell(f"! {what}")
-
-    def choice(self, options: Sequence[str]) -> str:
-        return options[self.rng.randrange(len(options))]
-
-    def uniform(self, low: float, high: float) -> float:
-        return self.rng.uniform(low, high)
-
-    def at_edge(self, name: str) -> bool:
-        """Whether something happens to the process at this edge."""
-        if name == self.target:
-            self.skip -= 1
-            if self.skip < 0:
-                self.target = None
-                return True
-        if self.left > 0 and self.rng.random() < _EDGE_CHANCE:
-            self.left -= 1
-            return True
-        return False
-
-
-class _Waker:
-    """Time passes in the schedule, not in the engine."""
-
-    nudged = False
-
-    def wake(self) -> None:
-        """Nobody waits."""
-
-
-class _Postman:
-    """Delivers messages at once, in the engine's own process."""
-
-    def __init__(self, process: _Process) -> None:
-        self._process = process
-        process.store.outbox.targets = ("somebody",)
-        self._arrived: list[int] = []
-
-    def collect(self) -> int:
-        """Write what has arrived."""
-        arrived, self._arrived = self._arrived, []
-        if arrived:
-            self._process.store.outbox.arrived(arrived)
-        return len(arrived)
-
-    def dispatch(self) -> int:
-        """Deliver what is due."""
-        due = [m for m in self._process.store.outbox.due(("somebody",)) if m.id not in self._arrived]
-        for message in due:
-            self._process.edge("outbox.send: before")
-            self._process.world.told(message)
-            self._arrived.append(message.id)
-        return len(due)
-
-
-class _Process:
-    """An engine's process: what dies with it is in here."""
-
-    def __init__(self, world: Schedule, number: int) -> None:
-        self.world, self.number = world, number
-        self.alive, self.owns = True, False
-        self.thoughts: list[tuple[float, Future[Answer], Answer]] = []
-        self.database = SimDatabase(world.disk, world.path, world.engine_clock, self.edge)
-        self.store = Store(self.database)
-        self.provider = world.provider
-
-    def boot(self) -> None:
-        """As a new engine begins: it owns the store, takes over what runs, and ends what nobody owns."""
-        if self.world.fenced:
-            self.store.own(f"engine {self.number}")
-        self.owns = True
-        world = self.world
-        waker: Any = _Waker()
-        postman: Any = _Postman(self)
-        self.engine = Engine(
-            self.store, self.provider, self, waker, world.folder, _SETTINGS, world.workflow_id, postman
-        )
-        self.engine.carrier.recover()
-        self.engine.carrier.reap()
-
-    def edge(self, name: str) -> None:
-        """The process is at an edge."""
-        self.world.at_edge(self, name)
-
-    def think(
-        self, document: Mapping[str, Any], history: Mapping[str, Any], bundle: str, wake: Callable[[], None]
-    ) -> Future[Answer]:
-        """The learner's answer, at once or later."""
-        del bundle, wake
-        self.edge("learner.think: before")
-        future: Future[Answer] = Future()
-        said = Answer(self.world.learner({"loop": document, "history": history}))
-        if self.world.fate.fault("learner"):
-            self.thoughts.append((self.world.clock() + self.world.fate.uniform(0.1, 30), future, said))
-        else:
-            future.set_result(said)
-        return future
-
-    def awake(self) -> None:
-        """Answers whose time has come."""
-        now = self.world.clock()
-        for due, future, said in self.thoughts:
-            if due <= now and not future.done():
-                future.set_result(said)
-
-    def bury(self) -> None:
-        """What the kernel does."""
-        self.alive = False
-        self.database.close()
+_TURNS, _SEED = 600, 7
+_JUMP_CHANCE = 0.004
 
 
 class _Asked:
@@ -217,7 +64,7 @@ class Schedule:
     def __init__(self, seed: int, name: str | None = None, *, calm: bool = False, fenced: bool = True) -> None:
         self.fenced, self.zombie = fenced, False
         self.report = Report(seed, name or WORKLOADS[seed % len(WORKLOADS)])
-        self.fate = _Fate(seed, self.report, self.tell, calm=calm)
+        self.fate = Fate(seed, self.report, self.tell, calm=calm)
         self.calm, self.deep = calm, seed % 7 == 0
         self.clock = ManualClock()
         self.disk = Disk()
@@ -231,8 +78,8 @@ class Schedule:
         first = SimDatabase(self.disk, self.path, self.clock, lambda _: None)
         self.workflow_id = Store(first).workflows.add(self.definition, "bundle", _SEED).id
         first.close()
-        self.processes: list[_Process] = []
-        self.running: _Process | None = None  # whose code is on the stack
+        self.processes: list[Process] = []
+        self.running: Process | None = None  # whose code is on the stack
         self.booted = self.depth = self.turns = self.checked = 0
         self.messages: list[str] = []
         self.followed: dict[str, int] = {}  # key -> the engine that submitted it first
@@ -281,7 +128,7 @@ class Schedule:
             self.violation(f"a message was sent that is not on record: {message.title}")
         self.messages.append(message.title)
 
-    def wrote(self, process: _Process) -> None:
+    def wrote(self, process: Process) -> None:
         """A commit by this process."""
         if self.fenced and any(other.owns for other in self.processes[self.processes.index(process) + 1 :]):
             self.violation(f"engine {process.number} wrote after another had followed it")
@@ -292,7 +139,7 @@ class Schedule:
         if self.running is not None:
             self.running.edge(name)
 
-    def at_edge(self, process: _Process, name: str) -> None:
+    def at_edge(self, process: Process, name: str) -> None:
         """Nothing, a death, an error of the disk, or a stall, in which others go on."""
         if name.endswith("after commit"):
             self.wrote(process)
@@ -312,7 +159,7 @@ class Schedule:
         self.report.deaths[name] += 1
         raise Died
 
-    def _stall(self, process: _Process, name: str) -> None:
+    def _stall(self, process: Process, name: str) -> None:
         """The process stops as it is; another takes over, and works for a while before this one wakes up."""
         self.fate.note("stall")
         self.report.deaths[name] += 1
@@ -386,15 +233,15 @@ class Schedule:
             self.violation(found)
         database.close()
 
-    def _boot(self) -> _Process:
+    def _boot(self) -> Process:
         self.booted += 1
-        process = _Process(self, self.booted)
+        process = Process(self, self.booted)
         self.processes.append(process)
         self.tell(f"engine {process.number} starts")
         self._in(process, process.boot)
         return process
 
-    def _in(self, process: _Process, act: Callable[[], Any]) -> bool:
+    def _in(self, process: Process, act: Callable[[], Any]) -> bool:
         """Run a part of a process; it may end in it."""
         before, self.running = self.running, process
         try:
@@ -410,7 +257,7 @@ class Schedule:
             self.running = before
         return True
 
-    def _failed(self, process: _Process, error: StoreError) -> None:
+    def _failed(self, process: Process, error: StoreError) -> None:
         process.bury()
         fenced = error.code == "E-ENGINE-003" and process is not self.processes[-1]
         stale = not self.fenced and process is not self.processes[-1]
@@ -418,7 +265,7 @@ class Schedule:
             self.violation(f"the engine ended: {error}")
         self.tell(f"  engine {process.number} ends: {error.code}")
 
-    def _turn(self, process: _Process) -> bool:
+    def _turn(self, process: Process) -> bool:
         process.awake()
         engine = process.engine
         again = engine.turn()
@@ -432,7 +279,7 @@ class Schedule:
             self._pass_time(process, engine._pause())
         return True
 
-    def _pass_time(self, process: _Process, pause: float) -> None:
+    def _pass_time(self, process: Process, pause: float) -> None:
         times = [self.clock() + pause, *(due for due, _, _ in process.thoughts if due > self.clock())]
         event = self.provider.next_event()
         self.clock.advance(min([*times, event] if event is not None else times) - self.clock() + 0.001)

@@ -96,7 +96,9 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
     left = loop["until"]["n"] - len(points)
     wanted = loop["batch"] - pending if history["iterations"] else loop["first"]
     n = max(0, min(wanted, left))
-    known: list[Any] = [[p["number"], p["parameters"], p["state"], (p["observation"] or {}).get("values")] for p in points]
+    known: list[Any] = [
+        [p["number"], p["parameters"], p["state"], (p["observation"] or {}).get("values")] for p in points
+    ]
     if loop["mode"] == "steady":  # what had ended when it was asked, and how many points it is for, differ
         known = []
     (name,) = loop["space"]["parameters"]
@@ -112,4 +114,3 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
         "reason": "",
         "verdict": {"kind": "budget" if stop else "go on", "reason": f"{len(points)} points"},
     }
-
