@@ -55,10 +55,8 @@ format: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS),bench]'
 	$(BIN)/python -m benchmarks.engine
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.levelset
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.stopping
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.steady
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.optimum
+	for script in speed levelset stopping steady warm optimum pruning; do \
+		OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.$$script || exit 1; done
 
 chaos: $(STAMP)
 	IDDS_CHAOS=full $(BIN)/pytest tests/chaos --timeout=0

@@ -1,13 +1,12 @@
 """The embedded engine beside ProcessPoolExecutor and Optuna, in one run: read the ratios.
 
-``python benchmarks/engine.py [--quick] [--json]``. Every number of the engine is for durable jobs: SQLite,
-``synchronous=FULL``, one commit acknowledged before anything depends on it.
+``python -m benchmarks.engine [--quick] [--seeds N] [--json]``. With several seeds, each figure is the median.
+Every number of the engine is for durable jobs: SQLite, ``synchronous=FULL``, one commit acknowledged before anything
+depends on it.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import resource
 import statistics
@@ -19,6 +18,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from benchmarks.script import finish, parser, start, tell
 from idds_agents.engine import Engine, running
 from idds_agents.transformer import Answer
 from idds_agents.workspace import Workspace
@@ -29,6 +29,12 @@ from idds_core.store import Outcome, Store, open_store
 
 HERE = Path(__file__).resolve().parent
 SLOTS = 2
+MARKS = {
+    "vs_optuna_sqlite": ">= 20",
+    "cpu_vs_processpool": "<= 5",
+    "turn_around_vs_mark": "<= 1 (3 fsyncs + 3 ms)",
+    "claim_with_finished_vs_empty": "<= 1.2",
+}
 
 
 def cpu_seconds() -> float:
@@ -50,18 +56,18 @@ def measured(run: Callable[[int], float], small: int, large: int) -> dict[str, f
 
 # ---------------------------------------------------------------------- the engine
 def engine_run(
-    folder: Path, points: int, batch: int, wrap: Callable[[Engine], None] = lambda _: None
+    folder: Path, points: int, batch: int, seed: int, wrap: Callable[[Engine], None] = lambda _: None
 ) -> dict[str, Any]:
     """Run no-op jobs to the end; seconds from the first turn to the last, commits, and the points."""
     definition = load(HERE / "noop_scan.py", {"points": str(points), "batch": str(batch)})
     with tempfile.TemporaryDirectory(dir=folder) as workdir:
         workspace = Workspace(workdir, Settings(slots=SLOTS))
-        with running(workspace, definition, HERE, 0) as (engine, _):
+        with running(workspace, definition, HERE, seed) as (engine, _):
             wrap(engine)
             commits, begin = engine.store.commits, time.perf_counter()
             record = engine.run()
             seconds = time.perf_counter() - begin
-            history = engine.store.iterations.history(record.id, definition.workflow.loops[0], 0)
+            history = engine.store.iterations.history(record.id, definition.workflow.loops[0], seed)
             assert len(history.measured) == points, record
             return {"seconds": seconds, "commits": engine.store.commits - commits, "history": history}
 
@@ -87,7 +93,7 @@ class _TimedThinker:
         return future
 
 
-def turn_around(folder: Path, iterations: int) -> dict[str, float]:
+def turn_around(folder: Path, iterations: int, seed: int) -> dict[str, float]:
     """Last result of a batch to the first start of the next, the learner's own time taken off; milliseconds."""
     timers: list[_TimedThinker] = []
 
@@ -95,7 +101,7 @@ def turn_around(folder: Path, iterations: int) -> dict[str, float]:
         timers.append(_TimedThinker(engine.transformer.thinker))
         engine.transformer.thinker = timers[0]
 
-    ran = engine_run(folder, SLOTS * iterations, SLOTS, wrap)
+    ran = engine_run(folder, SLOTS * iterations, SLOTS, seed, wrap)
     starts: dict[int, float] = {}
     ends: dict[int, float] = {}
     for point in ran["history"].measured:
@@ -140,14 +146,14 @@ def pool_run(points: int, chunk: int = 1) -> float:
     return time.perf_counter() - begin
 
 
-def optuna_run(folder: Path, points: int) -> float:
+def optuna_run(folder: Path, points: int, seed: int) -> float:
     """Optuna's random sampler on its SQLite storage."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with tempfile.TemporaryDirectory(dir=folder) as home:
         study = optuna.create_study(
-            storage=f"sqlite:///{home}/optuna.db", sampler=optuna.samplers.RandomSampler(seed=0)
+            storage=f"sqlite:///{home}/optuna.db", sampler=optuna.samplers.RandomSampler(seed=seed)
         )
         begin = time.perf_counter()
         study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=points)
@@ -187,57 +193,67 @@ def claim_cost(folder: Path, finished: int, batch: int = 50, times: int = 30) ->
     return 1e6 * statistics.median(taken)
 
 
-def measure(folder: Path, *, quick: bool) -> dict[str, Any]:
+def measure(folder: Path, seed: int, *, quick: bool, optuna: bool) -> dict[str, Any]:
     """All figures of one run."""
     small, large = (500, 2500) if quick else (1000, 10000)
     figures: dict[str, Any] = {"slots": SLOTS, "points": large}
-    figures["engine"] = measured(lambda n: float(engine_run(folder, n, max(n // 4, 1))["seconds"]), small, large)
-    figures["commits_per_job"] = engine_run(folder, large, large // 4)["commits"] / large
+    figures["engine"] = measured(lambda n: float(engine_run(folder, n, max(n // 4, 1), seed)["seconds"]), small, large)
+    figures["commits_per_job"] = engine_run(folder, large, large // 4, seed)["commits"] / large
     figures["processpool"] = measured(pool_run, small, large)
     figures["processpool_chunked"] = measured(lambda n: pool_run(n, 64), small, large)
-    trials = 40 if quick else 150
-    cpu = cpu_seconds()
-    seconds = optuna_run(folder, trials)
-    figures["optuna_sqlite"] = {"tasks_per_s": trials / seconds, "cpu_us": 1e6 * (cpu_seconds() - cpu) / trials}
-    figures["turn_around"] = turn_around(folder, 15 if quick else 40)
+    if optuna:
+        trials, cpu = 40 if quick else 150, cpu_seconds()
+        seconds = optuna_run(folder, trials, seed)
+        figures["optuna_sqlite"] = {"tasks_per_s": trials / seconds, "cpu_us": 1e6 * (cpu_seconds() - cpu) / trials}
+    figures["turn_around"] = turn_around(folder, 15 if quick else 40, seed)
     empty, full = claim_cost(folder, 0), claim_cost(folder, 20_000 if quick else 100_000)
     figures["claim_us"] = {"empty": empty, "with_finished": full}
-    engine, pool, turn = figures["engine"], figures["processpool"], figures["turn_around"]
-    figures["ratios"] = {
-        "vs_optuna_sqlite": engine["tasks_per_s"] / figures["optuna_sqlite"]["tasks_per_s"],
-        "cpu_vs_optuna_sqlite": engine["cpu_us"] / figures["optuna_sqlite"]["cpu_us"],
-        "cpu_vs_processpool": engine["cpu_us"] / pool["cpu_us"],
+    return figures | {"ratios": ratios(figures)}
+
+
+def ratios(figures: Mapping[str, Any]) -> dict[str, float]:
+    """What is to be read: the engine to its peers and to its marks."""
+    engine, turn, claim = figures["engine"], figures["turn_around"], figures["claim_us"]
+    found = {
+        "cpu_vs_processpool": engine["cpu_us"] / figures["processpool"]["cpu_us"],
         "cpu_vs_processpool_chunked": engine["cpu_us"] / figures["processpool_chunked"]["cpu_us"],
         "turn_around_vs_mark": turn["turn_around_ms"] / (3 * turn["fsync_ms"] + 3),
-        "claim_with_finished_vs_empty": full / empty,
+        "claim_with_finished_vs_empty": claim["with_finished"] / claim["empty"],
     }
-    figures["marks"] = {
-        "vs_optuna_sqlite": ">= 20",
-        "cpu_vs_processpool": "<= 5",
-        "turn_around_vs_mark": "<= 1 (3 fsyncs + 3 ms)",
-        "claim_with_finished_vs_empty": "<= 1.2",
-    }
-    return figures
+    if "optuna_sqlite" in figures:
+        found["vs_optuna_sqlite"] = engine["tasks_per_s"] / figures["optuna_sqlite"]["tasks_per_s"]
+        found["cpu_vs_optuna_sqlite"] = engine["cpu_us"] / figures["optuna_sqlite"]["cpu_us"]
+    return found
+
+
+def medians(runs: list[Any]) -> Any:
+    """Of each figure, over runs of the same shape."""
+    if isinstance(runs[0], dict):
+        return {key: medians([run[key] for run in runs]) for key in runs[0]}
+    return statistics.median(runs)
+
+
+def show(figures: Mapping[str, Any]) -> None:
+    """A few lines of text."""
+    for name in ("engine", "processpool", "processpool_chunked", "optuna_sqlite"):
+        if row := figures.get(name):
+            print(f"{name:22} {row['tasks_per_s']:9.0f} tasks/s {row['cpu_us']:8.0f} us CPU a task")
+    print(f"commits a job {figures['commits_per_job']:.4f}; turn-around {figures['turn_around']}")
+    for name, value in figures["ratios"].items():
+        print(f"{name:32} {value:8.2f}   mark {figures['marks'].get(name, '-')}")
 
 
 def main() -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer jobs; the ratios are rougher")
-    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    parser.add_argument("--dir", default=tempfile.gettempdir(), help="where the databases go: a real disk")
-    arguments = parser.parse_args()
-    figures = measure(Path(arguments.dir), quick=arguments.quick)
-    if arguments.json:
-        print(json.dumps(figures, indent=2))
-        return 0
-    for name in ("engine", "processpool", "processpool_chunked", "optuna_sqlite"):
-        row = figures[name]
-        print(f"{name:22} {row['tasks_per_s']:9.0f} tasks/s {row['cpu_us']:8.0f} us CPU a task")
-    print(f"commits a job {figures['commits_per_job']:.4f}; turn-around {figures['turn_around']}")
-    for name, value in figures["ratios"].items():
-        print(f"{name:32} {value:8.2f}   mark {figures['marks'].get(name, '-')}")
-    return 0
+    made = parser(__doc__, seeds=1, quick="fewer jobs, rougher ratios")
+    made.add_argument("--dir", default=tempfile.gettempdir(), help="where the databases go: a real disk")
+    options = made.parse_args()
+    figures, runs = start(options, {"optuna_sqlite": "optuna"}), []
+    for seed in range(options.seeds):
+        optuna = not figures["not_installed"]
+        runs.append(measure(Path(options.dir), seed, quick=options.quick, optuna=optuna))
+        tell(f"seed {seed} is done")
+    return finish(options, figures | {"marks": MARKS} | medians(runs), show)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 from scipy.stats import qmc
 
-from idds_learners.kernel import matern52
+from idds_learners.kernel import matern
 
 __all__ = ["HELD_OUT", "Shape"]
 
@@ -36,11 +36,11 @@ def _draw(seed: int, d: int, length: float, level: float) -> Shape:
     rng = np.random.default_rng([20261127, seed])
     X = qmc.Sobol(d, seed=rng).random(256 if d < 3 else 512)
     lengths = np.log(length * rng.uniform(0.6, 1.6, d))
-    theta = np.array([*lengths, -30.0, 0.0, 0.0])
-    L = cholesky(matern52(X, X, theta) + 1e-8 * np.eye(len(X)), lower=True)
+    theta = np.array([*lengths, -40.0, -30.0, 0.0, 0.0])
+    L = cholesky(matern(X, X, theta) + 1e-8 * np.eye(len(X)), lower=True)
     white = rng.normal(size=len(X))
     alpha, cut = solve_triangular(L, white, lower=True, trans=1), float(np.quantile(L @ white, level))
-    return Shape(f"draw{seed}-{d}d", d, lambda u: 2.0 * (matern52(u, X, theta) @ alpha - cut))
+    return Shape(f"draw{seed}-{d}d", d, lambda u: 2.0 * (matern(u, X, theta) @ alpha - cut))
 
 
 def _turned(u: Array, angle: float) -> Array:

@@ -12,17 +12,17 @@ failures. `reached` is the number of runs that got to 1 % and to 0.3 %.
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers import METHODS, installed
+from benchmarks.peers import METHODS
 from benchmarks.problems import PROBLEMS, Benchmark, grid_needed
 from benchmarks.runs import TOLERANCES, Run
+from benchmarks.script import finish, parser, start, tell
 
 QUICK = ("monoH2e", "fast2D", "islands2")
 NAMES = ("monoH2e", "fast2D", "monoH3", "monoH3proxy", "monoH4", "monoH4proxy", "noisy2", "quad6", "islands2")
@@ -60,7 +60,7 @@ def _finite(value: float) -> float | None:
     return None if math.isinf(value) else value
 
 
-def measure(problem: Benchmark, methods: list[str], seeds: int, told: Any) -> dict[str, Any]:
+def measure(problem: Benchmark, methods: list[str], seeds: int) -> dict[str, Any]:
     """What each method needs, on the same seeds."""
     found: dict[str, Any] = {}
     for name in methods:
@@ -70,16 +70,17 @@ def measure(problem: Benchmark, methods: list[str], seeds: int, told: Any) -> di
         runs = [METHODS[name].run(problem, seed) for seed in range(seeds)]
         found[name] = summary(runs)
         row = found[name]
-        print(f"{problem.name:12} {name:12} 1 %: {row['n_1pct']} {row['quartiles'][0]}  0.3 %: {row['n_03pct']} "
-              f"{row['quartiles'][1]}  reached {row['reached']} of {seeds}  {time.monotonic() - began:.0f} s",
-              file=told, flush=True)  # fmt: skip
+        tell(
+            f"{problem.name:12} {name:12} 1 %: {row['n_1pct']} {row['quartiles'][0]}  0.3 %: {row['n_03pct']} "
+            f"{row['quartiles'][1]}  reached {row['reached']} of {seeds}  {time.monotonic() - began:.0f} s"
+        )
     if "grid" in methods and not problem.sigma:
         found["grid"] = grid_needed(problem)
-        print(f"{problem.name:12} {'grid':12} {found['grid']}", file=told, flush=True)
+        tell(f"{problem.name:12} {'grid':12} {found['grid']}")
     return found
 
 
-def table(figures: dict[str, Any]) -> str:
+def table(figures: Mapping[str, Any]) -> str:
     """Rows of Markdown: a problem and a method each."""
     rows = ["| problem | method | 1 % (quartiles) | 0.3 % (quartiles) | reached | mark |", "|---|---|---|---|---|---|"]
     for problem, methods in figures["problems"].items():
@@ -100,7 +101,7 @@ def _text(value: Any) -> str:
     return "never" if value is None else f"{value:g}" if isinstance(value, (int, float)) else str(value)
 
 
-def plot(figures: dict[str, Any], path: Path) -> None:
+def plot(figures: Mapping[str, Any], path: Path) -> None:
     """Median evaluations to 1 %, a group of bars for each problem; a bar that is missing never got there."""
     import matplotlib as mpl
 
@@ -125,32 +126,23 @@ def plot(figures: dict[str, Any], path: Path) -> None:
 
 def main() -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--problem", action="append", choices=list(PROBLEMS), help="may be given again; default: all")
-    parser.add_argument("--method", action="append", choices=[*METHODS, "grid"], help="may be given again")
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--quick", action="store_true", help=f"{', '.join(QUICK)} on at most 3 seeds, for a look")
-    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    parser.add_argument("--plot", type=Path, help="write a figure")
-    options = parser.parse_args()
-    versions, missing = installed()
-    told = sys.stderr if options.json else sys.stdout
-    for name, package in missing.items():
-        print(f"{name}: {package} is not installed", file=told)
-    print("peers: " + ", ".join(f"{k} {v}" for k, v in versions.items()), file=told)
+    made = parser(__doc__, seeds=10, quick=", ".join(QUICK))
+    made.add_argument("--problem", action="append", choices=list(PROBLEMS), help="may be given again; default: all")
+    made.add_argument("--method", action="append", choices=[*METHODS, "grid"], help="may be given again")
+    made.add_argument("--plot", type=Path, help="write a figure")
+    options = made.parse_args()
     wanted = options.method or [*METHODS, "grid"]
-    methods = [m for m in wanted if m not in missing]
+    needs = {name: METHODS[name].package for name in wanted if name in METHODS}
+    figures = start(options, {name: package for name, package in needs.items() if package})
+    methods = [m for m in wanted if m not in figures["not_installed"]]
     names = options.problem or (QUICK if options.quick else NAMES)
-    seeds = min(options.seeds, 3) if options.quick else options.seeds
-    figures = {
-        "seeds": seeds, "tolerances": TOLERANCES, "peers": versions, "not_installed": missing,
-        "marks": {name: MARKS.get(name, (None, None)) for name in names},
-        "problems": {name: measure(PROBLEMS[name], methods, seeds, told) for name in names},
+    figures |= {
+        "tolerances": TOLERANCES, "marks": {name: MARKS.get(name, (None, None)) for name in names},
+        "problems": {name: measure(PROBLEMS[name], methods, options.seeds) for name in names},
     }  # fmt: skip
     if options.plot:
         plot(figures, options.plot)
-    print(json.dumps(figures, indent=2) if options.json else table(figures))
-    return 0
+    return finish(options, figures, lambda found: print(table(found)))
 
 
 if __name__ == "__main__":

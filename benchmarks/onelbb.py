@@ -9,9 +9,7 @@ is the intersection over union (IoU) of the excluded regions on the dense points
 
 from __future__ import annotations
 
-import argparse
 import csv
-import json
 import statistics
 import subprocess
 import sys
@@ -26,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.runs import batches
+from benchmarks.script import finish, parser, start, tell
 from idds_core.history import Observation
 from idds_core.testing.toys import play
 from idds_learners import LevelSet, Sobol
@@ -116,11 +115,12 @@ def needed(rows: list[dict[str, float]], obs: float, exp: float) -> float | None
 def measure(data: Path, truth: Path, seeds: int, longest: int) -> dict[str, Any]:
     """Curves of each learner, and what they say beside the marks."""
     surface = Surface(data, truth)
-    figures: dict[str, Any] = {"seeds": seeds, "marks": MARKS, "methods": {}}
+    figures: dict[str, Any] = {"marks": MARKS, "methods": {}}
     for name, learner in learners().items():
         budget = longest if name == "sobol" else MARKS[name][0] + BATCH
         curves = [curve(surface, learner, seed, budget) for seed in range(seeds)]
         figures["methods"][name] = {"medians": medians(curves), "each": curves}
+        tell(f"{name} is done")
     sobol = figures["methods"]["sobol"]["medians"]
     for name, (n, *_) in MARKS.items():
         rows = figures["methods"][name]["medians"]
@@ -131,7 +131,7 @@ def measure(data: Path, truth: Path, seeds: int, longest: int) -> dict[str, Any]
     return figures
 
 
-def show(figures: dict[str, Any]) -> None:
+def show(figures: Mapping[str, Any]) -> None:
     """A few lines of text."""
     for name, (n, obs, exp) in MARKS.items():
         row = figures["methods"][name]
@@ -145,26 +145,20 @@ def show(figures: dict[str, Any]) -> None:
 
 def main() -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with the published tables")
-    parser.add_argument("--truth", type=Path, help="dense truth; made when not given (minutes)")
-    parser.add_argument("--dense", type=int, default=2400, help="points of the dense truth")
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--quick", action="store_true", help="2 seeds, Sobol up to 40 points")
-    parser.add_argument("--json", action="store_true")
-    given = parser.parse_args()
+    made = parser(__doc__, seeds=10, quick="Sobol up to 40 points")
+    made.add_argument("--data", type=Path, required=True, help="folder with the published tables")
+    made.add_argument("--truth", type=Path, help="dense truth; made when not given (minutes)")
+    made.add_argument("--dense", type=int, default=2400, help="points of the dense truth")
+    options = made.parse_args()
+    figures = start(options)
     with tempfile.TemporaryDirectory() as name:
-        truth = given.truth or Path(name) / "truth.csv"
-        if given.truth is None:
-            script = [sys.executable, EXAMPLE / "truth.py", "--data", given.data]
-            subprocess.run([*map(str, script), "--points", str(given.dense), "--out", str(truth)], check=True)
-        seeds, longest = (min(given.seeds, 2), 40) if given.quick else (given.seeds, LONGEST)
-        figures = measure(given.data.resolve(), truth, seeds, longest)
-    if given.json:
-        print(json.dumps(figures, indent=2))
-    else:
-        show(figures)
-    return 0
+        truth = options.truth or Path(name) / "truth.csv"
+        if options.truth is None:
+            script = [sys.executable, EXAMPLE / "truth.py", "--data", options.data, "--points", options.dense]
+            subprocess.run([*map(str, script), "--out", str(truth)], check=True, stdout=sys.stderr)
+        longest = 40 if options.quick else LONGEST
+        figures |= measure(options.data.resolve(), truth, options.seeds, longest)
+    return finish(options, figures, show)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ installed are named. `--record` keeps every run in a file and goes on from there
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.optimum_functions import FUNCTIONS, Task
-from benchmarks.optimum_peers import PEERS, installed
+from benchmarks.optimum_peers import PEERS
 from benchmarks.optimum_tuning import TUNING
+from benchmarks.script import finish, parser, start, tell
 from idds_core.history import derive_seed
 
 TASKS = {task.name: task for task in (*FUNCTIONS, *TUNING)}
@@ -94,8 +95,33 @@ def _error(values: Sequence[float]) -> float | None:
     return round(statistics.stdev(values) / len(values) ** 0.5, 3) if len(values) > 1 else None
 
 
-def _told(found: Mapping[str, Any]) -> None:
-    for batch, methods in found.items():
+def recorded(
+    names: Sequence[str], methods: Sequence[str], seeds: int, batches: Sequence[int], evaluations: int,
+    record: Path | None,
+) -> list[Run]:  # fmt: skip
+    """All runs; those that the file of records has are read from there, and new ones are written to it."""
+    lines = record.read_text().splitlines() if record and record.exists() else []
+    known = {_key(run): run for run in map(json.loads, lines)}
+    runs: list[Run] = []
+    for seed in range(1, seeds + 1):
+        for batch in batches:
+            for name in names:
+                for method in methods:
+                    run = known.get((name, method, seed, batch, evaluations))
+                    if run is None:
+                        run = study(TASKS[name], method, seed, batch, evaluations)
+                        if record:
+                            with record.open("a") as file:
+                                file.write(json.dumps(run) + "\n")
+                    runs.append(run)
+            tell(f"seed {seed}, batch {batch} is done")
+    return runs
+
+
+def show(figures: Mapping[str, Any]) -> None:
+    """A few lines of text."""
+    print(f"{figures['tasks']} tasks, {figures['seeds']} seeds, {figures['evaluations']} evaluations")
+    for batch, methods in figures["batches"].items():
         print(f"batch {batch}: mean rank (functions, tuning), CPU seconds of a run")
         for method, row in sorted(methods.items(), key=lambda item: item[1]["mean_rank"] or 99):
             rank, error = row["mean_rank"], row["standard_error"]
@@ -103,47 +129,23 @@ def _told(found: Mapping[str, Any]) -> None:
                   f"{row.get('mean_rank_tuning')})  {row['cpu_s']} s  {row['runs']} groups")  # fmt: skip
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help=f"{', '.join(QUICK)}; 2 seeds, 30 evaluations")
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--evaluations", type=int, default=50)
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8])
-    parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=None, metavar="TASK")
-    parser.add_argument("--methods", nargs="+", choices=list(PEERS), default=list(PEERS), metavar="METHOD")
-    parser.add_argument("--record", type=Path, default=None, help="a file that runs are kept in, and read from")
-    parser.add_argument("--json", action="store_true", help="one JSON object")
-    options = parser.parse_args()
+def main() -> int:
+    """Measure and print."""
+    made = parser(__doc__, seeds=10, quick=f"30 evaluations of {', '.join(QUICK)}")
+    made.add_argument("--evaluations", type=int, help="default: 50")
+    made.add_argument("--batches", type=int, nargs="+", default=[1, 8])
+    made.add_argument("--tasks", nargs="+", choices=list(TASKS), default=None, metavar="TASK")
+    made.add_argument("--methods", nargs="+", choices=list(PEERS), default=list(PEERS), metavar="METHOD")
+    made.add_argument("--record", type=Path, default=None, help="a file that runs are kept in, and read from")
+    options = made.parse_args()
+    figures = start(options, {m: PEERS[m][0] for m in options.methods})
+    methods = [m for m in options.methods if m not in figures["not_installed"]]
     names = options.tasks or (QUICK if options.quick else list(TASKS))
-    seeds, evaluations = (2, 30) if options.quick else (options.seeds, options.evaluations)
-    missing = [m for m in options.methods if installed(PEERS[m][0]) is None]
-    methods = [m for m in options.methods if m not in missing]
-    versions = {PEERS[m][0]: installed(PEERS[m][0]) for m in methods}
-    lines = options.record.read_text().splitlines() if options.record and options.record.exists() else []
-    known = {_key(run): run for run in map(json.loads, lines)}
-    runs: list[Run] = []
-    for seed in range(1, seeds + 1):
-        for batch in options.batches:
-            for name in names:
-                for method in methods:
-                    run = known.get((name, method, seed, batch, evaluations))
-                    if run is None:
-                        run = study(TASKS[name], method, seed, batch, evaluations)
-                        if options.record:
-                            with options.record.open("a") as file:
-                                file.write(json.dumps(run) + "\n")
-                    runs.append(run)
-    found = summary(runs)
-    if options.json:
-        print(json.dumps({"versions": versions, "not_installed": missing, "tasks": len(names), "seeds": seeds,
-                          "evaluations": evaluations, "batches": found}))  # fmt: skip
-        return
-    print(", ".join(f"{package} {v}" for package, v in versions.items()))
-    for method in missing:
-        print(f"{method} is not installed: pip install {PEERS[method][0]}")
-    print(f"{len(names)} tasks, {seeds} seeds, {evaluations} evaluations")
-    _told(found)
+    evaluations = options.evaluations or (30 if options.quick else 50)
+    runs = recorded(names, methods, options.seeds, options.batches, evaluations, options.record)
+    figures |= {"tasks": len(names), "evaluations": evaluations, "batches": summary(runs)}
+    return finish(options, figures, show)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

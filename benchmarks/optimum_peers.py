@@ -7,7 +7,6 @@ import re
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +20,11 @@ from idds_core.space import Categorical, Integer, Log, Ordered, Real
 from idds_core.testing.toys import play
 from idds_learners.optimum import Optimum
 
-__all__ = ["FIRST", "PEERS", "installed"]
+__all__ = ["FIRST", "PEERS"]
 
 FIRST = 10
 Measure = Callable[[Mapping[str, Any]], float]
 Peer = Callable[[Task, int, int, int, Measure], None]
-
-
-def installed(package: str) -> str | None:
-    """Its version, or None."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _batches(batch: int, n: int) -> list[int]:

@@ -9,7 +9,6 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from idds_core.states import PointState
 from idds_learners.design import fill
 from idds_learners.level_set import STRATEGIES
 
-__all__ = ["METHODS", "Method", "installed"]
+__all__ = ["METHODS", "Method"]
 
 Array = NDArray[np.float64]
 Ask = Callable[[Array, Array, int], Array]
@@ -36,18 +35,6 @@ class Method:
     run: Callable[[Benchmark, int], Run]
     package: str | None = None
     suits: Callable[[Benchmark], bool] = lambda _: True
-
-
-def installed() -> tuple[dict[str, str], dict[str, str]]:
-    """Versions of the peers that are installed, by package, and the missing package of each method that has none."""
-    versions, missing = {}, {}
-    for name, method in METHODS.items():
-        if method.package is not None:
-            try:
-                versions[method.package] = version(method.package)
-            except PackageNotFoundError:
-                missing[name] = method.package
-    return versions, missing
 
 
 # ---------------------------------------------------------------------- points of a peer, map of ours

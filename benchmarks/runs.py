@@ -18,7 +18,18 @@ from idds_core.ports import Proposal
 from idds_core.testing.toys import play
 from idds_learners import LevelSet, Sobol
 
-__all__ = ["TOLERANCES", "Run", "batches", "first_of_two", "learn", "level_set", "measured", "misclassified", "sobol"]
+__all__ = [
+    "TOLERANCES",
+    "Run",
+    "Timed",
+    "batches",
+    "first_of_two",
+    "learn",
+    "level_set",
+    "measured",
+    "misclassified",
+    "sobol",
+]
 
 Measure = Callable[[int, Mapping[str, Any]], Observation]
 TOLERANCES = (0.01, 0.003)
@@ -42,7 +53,7 @@ class Run:
 
 
 @dataclass
-class _Timed:
+class Timed:
     """A learner whose asks are timed."""
 
     learner: Any
@@ -107,7 +118,7 @@ def learn(
     problem: Benchmark, learner: Any, seed: int, known: Sequence[Point] = (), tol: float = TOLERANCES[-1]
 ) -> tuple[Run, tuple[Point, ...]]:
     """One run of a learner of ours until `tol` is met, and its points; `known` ones do not count."""
-    run, timed, points = Run(), _Timed(learner), tuple(known)
+    run, timed, points = Run(), Timed(learner), tuple(known)
     plan = batches(problem.batch if known else problem.first, problem.batch, problem.budget)
     test = problem.truth()[0]
     for history in play(timed, problem.space, measured(problem, seed), seed=seed, batches=plan, known=known):

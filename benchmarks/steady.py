@@ -13,10 +13,9 @@ which on it stays at or below the tolerance for 8 points in a row.
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import statistics
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -27,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.problems import PROBLEMS, Benchmark
+from benchmarks.script import finish, parser, start, tell
 from idds_agents.engine import Engine
 from idds_agents.learner_child import answer
 from idds_agents.transformer import Answer
@@ -44,6 +44,9 @@ from idds_learners import BoundaryConverged, LevelSet, MaxPoints
 SLOTS = 8
 TOLERANCES = (0.02, 0.01)
 STAYS = 8
+#: points come by eights: a first design of ten, as LevelSet has by itself for a batch
+FIRST = 10
+NAMES, QUICK = ("fast2D", "monoH2", "monoH3"), ("monoH2e",)
 
 
 class Cluster(ScriptedProvider):
@@ -110,8 +113,8 @@ def definition(problem: Benchmark, mode: Mode, until: Any) -> Any:
     level = 1.0 if problem.transform == "log" else 0.0
     body = (Step(name="measure", function="nowhere:measure", arguments=problem.space.names),)
     loop = Loop(problem.name.lower(), problem.space, body,
-                LevelSet(("f",), level=level, transform=problem.transform, first=problem.first), until,
-                batch=SLOTS, first=problem.first, mode=mode.mode, top_up=mode.top_up)  # type: ignore[arg-type]  # fmt: skip
+                LevelSet(("f",), level=level, transform=problem.transform, first=max(problem.first, FIRST)), until,
+                batch=SLOTS, first=max(problem.first, FIRST), mode=mode.mode, top_up=mode.top_up)  # type: ignore[arg-type]  # fmt: skip
     return validate(loop)
 
 
@@ -217,31 +220,34 @@ def conclusions(problem: Benchmark, modes: Sequence[Mode], seeds: Sequence[int],
     return found
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--problems", nargs="+", default=["fast2D", "monoH2", "monoH3"], choices=sorted(PROBLEMS))
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--first-seed", type=int, default=1)
-    parser.add_argument("--top-up", type=int, nargs="+", default=[1])
-    parser.add_argument("--conclude", action="store_true", help="also run each to BoundaryConverged(0.02)")
-    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
-    arguments = parser.parse_args()
-    modes = [Mode("batch"), *(Mode("steady", k) for k in arguments.top_up)]
-    seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
-    document: dict[str, Any] = {}
-    for name in arguments.problems:
-        problem = replace(PROBLEMS[name], batch=SLOTS)
-        document[name] = study(problem, modes, seeds)
-        if arguments.conclude:
-            document[name]["concluded"] = conclusions(problem, modes, seeds, 0.02)
-        if arguments.json:
-            continue
-        for title, by_mode in document[name].items():
+def show(figures: Mapping[str, Any]) -> None:
+    """A line of text for each problem, tolerance and mode."""
+    for name, found in figures["problems"].items():
+        for title, by_mode in found.items():
             for mode, row in by_mode.items():
-                print(f"{name:8} {title:9} {mode:18} {row}", flush=True)
-    if arguments.json:
-        print(json.dumps(document, indent=2))
+                print(f"{name:8} {title:9} {mode:18} {row}")
+
+
+def main() -> int:
+    """Measure and print."""
+    made = parser(__doc__, seeds=5, quick=", ".join(QUICK))
+    made.add_argument("--problems", nargs="+", choices=sorted(PROBLEMS), help=f"default: {', '.join(NAMES)}")
+    made.add_argument("--first-seed", type=int, default=1)
+    made.add_argument("--top-up", type=int, nargs="+", default=[1])
+    made.add_argument("--conclude", action="store_true", help="also run each to BoundaryConverged(0.02)")
+    options = made.parse_args()
+    figures = start(options) | {"problems": {}}
+    modes = [Mode("batch"), *(Mode("steady", k) for k in options.top_up)]
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    for name in options.problems or (QUICK if options.quick else NAMES):
+        problem = replace(PROBLEMS[name], batch=SLOTS)
+        found = study(problem, modes, seeds)
+        if options.conclude:
+            found["concluded"] = conclusions(problem, modes, seeds, 0.02)
+        figures["problems"][name] = found
+        tell(f"{name} is done")
+    return finish(options, figures, show)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -10,10 +10,9 @@ the map when the run concluded. A run that never concluded within its budget is 
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +21,7 @@ from scipy.stats import beta, qmc
 
 from benchmarks.held_out import HELD_OUT, Shape
 from benchmarks.runs import batches, first_of_two
+from benchmarks.script import finish, parser, start, tell
 from idds_core.history import Observation
 from idds_core.space import Real, Space
 from idds_core.states import VerdictKind
@@ -95,28 +95,27 @@ def _interval(k: int, n: int) -> tuple[float, float]:
     return low, float(beta.ppf(0.975, k + 1, n - k)) if k < n else 1.0
 
 
+def show(figures: Mapping[str, Any]) -> None:
+    """A line of text."""
+    print("all", {key: figures[key] for key in ("runs", "early", "early_interval", "concluded", "in_time", "cost",
+                                               "coverage")})  # fmt: skip
+
+
 def main() -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--tol", type=float, default=0.01)
-    parser.add_argument("--quick", action="store_true", help="2 seeds, for a look")
-    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    given = parser.parse_args()
-    told = sys.stderr if given.json else sys.stdout
+    made = parser(__doc__, seeds=10, quick="the problems in two dimensions")
+    made.add_argument("--tol", type=float, default=0.01)
+    options = made.parse_args()
+    figures = start(options)
+    shapes = [s for s in HELD_OUT if s.dimension == 2 or not options.quick]
     outcomes = list[Outcome]()
-    for shape in HELD_OUT:
-        ours = [run(shape, seed, given.tol) for seed in range(min(given.seeds, 2) if given.quick else given.seeds)]
+    for shape in shapes:
+        ours = [run(shape, seed, options.tol) for seed in range(options.seeds)]
         outcomes += ours
-        print(f"{shape.name:14}", summary(ours, given.tol), file=told, flush=True)
-    figures = summary(outcomes, given.tol)
-    if given.json:
-        figures["each"] = [vars(o) for o in outcomes]
-        figures["problems"] = {s.name: s.dimension for s in HELD_OUT}
-        print(json.dumps(figures, indent=2, default=str))
-    else:
-        print("all", figures)
-    return 0
+        tell(f"{shape.name:14} {summary(ours, options.tol)}")
+    figures |= {"tol": options.tol, "problems": {s.name: s.dimension for s in shapes}, **summary(outcomes, options.tol),
+                "each": [vars(o) for o in outcomes]}  # fmt: skip
+    return finish(options, figures, show)
 
 
 if __name__ == "__main__":

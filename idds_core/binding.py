@@ -18,6 +18,10 @@ __all__ = ["BindingError", "Given", "asks", "bind", "joined", "observe", "placeh
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)?)\}")
 
 
+#: where the truth lies when a value is only a bound
+SIDES = ("above", "below")
+
+
 class BindingError(ValueError):
     """An argument or a placeholder stands for nothing, or a result is no observation."""
 
@@ -195,8 +199,13 @@ def _is_finite(value: float) -> bool:
 def observe(values: Mapping[str, Any], targets: Sequence[str]) -> Observation:
     """The observation in the last step's values: every target, finite; other finite numbers are extras.
 
+    A target's name with _sigma is its standard deviation; with _censored it is "above" or "below" where the value is
+    only a bound and the truth lies on that side of it, None or empty where it is a value.
+
     >>> observe({"obs": 0.2, "obs_sigma": 0.01, "events": 12}, ["obs"])
-    Observation(values={'obs': 0.2}, sigmas={'obs': 0.01}, extras={'events': 12.0})
+    Observation(values={'obs': 0.2}, sigmas={'obs': 0.01}, extras={'events': 12.0}, censored={})
+    >>> observe({"mu_up": 100.0, "mu_up_censored": "above"}, ["mu_up"]).censored
+    {'mu_up': 'above'}
     """
     for name, value in values.items():
         if isinstance(value, (int, float)) and not _is_finite(value):
@@ -216,5 +225,9 @@ def observe(values: Mapping[str, Any], targets: Sequence[str]) -> Observation:
     for name in names:
         if name in values and name not in numbers:
             raise BindingError(f"{name} is {values[name]!r}, not a number")
+    sides = {t: values[f"{t}_censored"] for t in targets if values.get(f"{t}_censored") not in (None, "")}
+    for target, side in sides.items():
+        if side not in SIDES:
+            raise BindingError(f"{target}_censored is {side!r}, neither above nor below")
     extras = {k: v for k, v in numbers.items() if k not in targets and k not in names}
-    return Observation({t: numbers[t] for t in targets}, sigmas, extras)
+    return Observation({t: numbers[t] for t in targets}, sigmas, extras, sides)

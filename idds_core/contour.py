@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["GridMap", "grid_map"]
+__all__ = ["LIKELY", "GridMap", "can_exist", "grid_map"]
 
 #: Phi(-1) and Phi(+1): where p_excluded says that the contour is one standard deviation away
 BAND = (0.15865525393145707, 0.8413447460685429)
+#: below this probability a point is taken as one that cannot exist
+LIKELY = 0.5
 #: probabilities beyond are all the same to a contour
 _SURE = 1e-15
 
@@ -33,9 +35,12 @@ class GridMap:
     ----------
     names : the parameter of each axis, x first
     axes : for each the (k,) values, in natural units
-    allowed : (ny, nx), or (nx,) in one dimension: whether a grid point meets the constraints
+    allowed : (ny, nx), or (nx,) in one dimension: whether a grid point meets the constraints, and can exist as far as
+        the surrogate has learnt
     predictions : by target, arrays of the same shape; NaN where nothing is allowed
-    levels : the contour's level of each target, where the surrogate tells it
+    levels : the contour's level of each target, where the surrogate tells it: a number, or an array of that shape where
+        it depends on the point
+    exists : of the same shape, the probability that a point can exist; None where nothing is learnt of that
 
     """
 
@@ -43,12 +48,14 @@ class GridMap:
     axes: tuple[Array, ...]
     allowed: NDArray[np.bool_]
     predictions: Mapping[str, Prediction]
-    levels: Mapping[str, float] = field(default_factory=dict)
+    levels: Mapping[str, float | Array] = field(default_factory=dict)
+    exists: Array | None = None
 
     def lines(self, target: str) -> list[Array]:
         """The contour as polylines (k, 2) in natural units; in one dimension the crossing points, each (1, 1)."""
         if target in self.levels:
-            return self._trace(self.predictions[target].mean, self.levels[target])
+            level, mean = self.levels[target], self.predictions[target].mean
+            return self._trace(mean, level) if isinstance(level, (int, float)) else self._trace(mean - level, 0.0)
         return self._trace(self._score(target), 0.0)
 
     def band(self, target: str) -> tuple[list[Array], list[Array]]:
@@ -122,6 +129,9 @@ def grid_map(surrogate: Surrogate, space: Space, resolution: int = 101) -> GridM
     shape = tuple(len(v) for v in reversed(values))
     points = [dict(zip(reversed(space.names), p, strict=True)) for p in product(*reversed(values))]
     allowed = space.allowed(points)
+    exists = can_exist(surrogate, points)
+    if exists is not None:
+        allowed = allowed & (exists >= LIKELY)
     kept = [p for p, fine in zip(points, allowed.tolist(), strict=True) if fine]
     found = surrogate.predict(kept) if kept else {}
     predictions = {}
@@ -134,8 +144,19 @@ def grid_map(surrogate: Surrogate, space: Space, resolution: int = 101) -> GridM
             columns.append(whole.reshape(shape))
         predictions[target] = Prediction(*columns)
     axes = tuple(np.array(v, dtype=float) for v in values)
-    levels: Mapping[str, float] = getattr(surrogate, "levels", {})
-    return GridMap(space.names, axes, allowed.reshape(shape), predictions, dict(levels))
+    levels: dict[str, float | Array] = dict(getattr(surrogate, "levels", {}))
+    for target, level in (getattr(surrogate, "levels_at", lambda _: {})(kept) if kept else {}).items():
+        whole = np.full(len(points), np.nan)
+        whole[allowed] = level
+        levels[target] = whole.reshape(shape)
+    return GridMap(space.names, axes, allowed.reshape(shape), predictions, levels,
+                   exists.reshape(shape) if exists is not None else None)  # fmt: skip
+
+
+def can_exist(surrogate: Surrogate, points: Sequence[Mapping[str, Any]]) -> Array | None:
+    """(n,) the probability that each point can exist; None where the surrogate has learnt nothing of that."""
+    told = getattr(surrogate, "can_exist", None)
+    return told(points) if told is not None else None
 
 
 def _axis(space: Space, name: str, resolution: int) -> list[Any]:

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from idds_core.document import plain, shape_problems, workflow_of
+from idds_core.earlier import earlier_problems, reads_of
 from idds_core.errors import DefinitionError, IddsError, Problem
 from idds_core.history import canonical_json
 from idds_core.model import Loop, Step, Workflow
@@ -107,9 +108,8 @@ def validate(given: Loop | Workflow) -> Definition:
 
     """
     if not isinstance(given, (Loop, Workflow)):
-        raise DefinitionError.of(
-            "E-DEF-002", f"{type(given).__name__} is no definition", f"{given!r}"[:80], fix="Give a Loop or a Workflow."
-        )
+        raise DefinitionError.of("E-DEF-002", f"{type(given).__name__} is no definition", f"{given!r}"[:80],
+                                 fix="Give a Loop or a Workflow.")  # fmt: skip
     workflow = Workflow.of(given)
     problems = name_problems("the workflow", workflow.name, "name")
     body = workflow.body if isinstance(workflow.body, (list, tuple)) else ()
@@ -176,26 +176,20 @@ def _loop_document(
     if isinstance(loop.space, Space):
         problems += [dataclasses.replace(p, where=f"{where}.{p.where}") for p in loop.space.problems()]
     else:
-        problems.append(
-            Problem("E-DEF-003", "the loop has no space", f"{loop.space!r}"[:80], f"{where}.space", "Give a Space.")
-        )
+        why = f"{loop.space!r}"[:80]
+        problems.append(Problem("E-DEF-003", "the loop has no space", why, f"{where}.space", "Give a Space."))
     learner = _plugin(loop.learner, LEARNERS, "ask", f"{where}.learner", problems)
     condition = _plugin(loop.until, CONDITIONS, "check", f"{where}.until", problems)
     if condition is not None and not getattr(condition, "bounded", lambda: True)():
-        problems.append(
-            Problem(
-                "E-DEF-010",
-                "nothing bounds the loop",
-                "its conditions may never be met",
-                f"{where}.until",
-                "Add | MaxPoints(200) or another budget.",
-            )
-        )
+        why = "its conditions may never be met"
+        fix = "Add | MaxPoints(200) or another budget."
+        problems.append(Problem("E-DEF-010", "nothing bounds the loop", why, f"{where}.until", fix))
     pruner = None if loop.prune is None else _pruner(loop.prune, f"{where}.prune", problems)
     targets = loop.targets or getattr(learner, "targets", ())
     targets = [targets] if isinstance(targets, str) else targets
     problems += _target_problems(targets, learner is not None, f"{where}.targets")
     problems += support_problems(learner, loop.space, loop.mode, targets, where)
+    problems += earlier_problems(loop, learner, before, where)
     problems += _blind_problems(loop.blind, targets, f"{where}.blind")
     problems += _count_problems(loop, where)
     problems += _parameter_problems(loop.parameters, loop.space, where)
@@ -217,6 +211,7 @@ def _loop_document(
         "until": _described(loop.until, CONDITIONS, condition, f"{where}.until", problems),
         "prune": None if loop.prune is None else _described(loop.prune, PRUNERS, pruner, f"{where}.prune", problems),
         "targets": list(targets) if isinstance(targets, (list, tuple)) else targets,
+        "reads": reads_of(loop, learner),
     }
 
 
@@ -290,8 +285,8 @@ def _target_problems(targets: Any, expected: bool, where: str) -> Iterator[Probl
         why = f"{targets!r} are no names"
     elif len(set(targets)) != len(targets):
         why = f"{', '.join(targets)} repeat a name"
-    elif any(f"{t}_sigma" in targets for t in targets):
-        why = "a target's name with _sigma is its standard deviation"
+    elif any(f"{t}{end}" in targets for t in targets for end in ("_sigma", "_censored")):
+        why = "a target's name with _sigma or _censored says how its value is meant"
     elif not targets and expected:
         why = "an observation needs at least one"
     if why:

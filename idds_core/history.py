@@ -47,20 +47,33 @@ class Observation:
     values : target -> value.
     sigmas : target -> standard deviation of the measurement, where one was reported.
     extras : other numbers the last step returned.
+    censored : target -> "above" or "below", where the value is only a bound, and the truth lies on that side of it.
     """
 
     values: Mapping[str, float]
     sigmas: Mapping[str, float] = field(default_factory=dict)
     extras: Mapping[str, float] = field(default_factory=dict)
+    censored: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def said(self) -> dict[str, float | str]:
+        """Target -> value, or the text of a bound.
+
+        >>> Observation({"mu_up": 100.0}, censored={"mu_up": "above"}).said
+        {'mu_up': '> 100'}
+        """
+        signs = {"above": ">", "below": "<"}
+        return {t: f"{signs[self.censored[t]]} {v:.4g}" if t in self.censored else v for t, v in self.values.items()}
 
     def to_json(self) -> dict[str, Any]:
-        """The observation as JSON."""
-        return {"values": dict(self.values), "sigmas": dict(self.sigmas), "extras": dict(self.extras)}
+        """The observation as JSON; `censored` is there only when something is."""
+        found = {"values": dict(self.values), "sigmas": dict(self.sigmas), "extras": dict(self.extras)}
+        return {**found, "censored": dict(self.censored)} if self.censored else found
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Observation:
         """From :meth:`to_json`."""
-        return cls(data["values"], data.get("sigmas", {}), data.get("extras", {}))
+        return cls(data["values"], data.get("sigmas", {}), data.get("extras", {}), data.get("censored", {}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +193,8 @@ class History:
     iterations : the closed iterations, ordered by number. The last one has just closed; its `state` and
         `diagnostics` are empty until the learner has been asked. In steady mode an iteration closes when the next
         question is asked, whether its own points have ended or not.
+    earlier : name -> history of the loops before this one that its learner reads; they have ended, so they stay as
+        they are. They are shown without their seed and their iterations.
 
     """
 
@@ -188,6 +203,7 @@ class History:
     targets: tuple[str, ...] = ()
     points: tuple[Point, ...] = ()
     iterations: tuple[IterationRecord, ...] = ()
+    earlier: Mapping[str, History] = field(default_factory=dict)
 
     def rng(self, *purpose: str) -> np.random.Generator:
         """The generator of the iteration that is asked for: from the loop's seed, its number and the purpose."""
@@ -263,8 +279,8 @@ class History:
     def digest(self) -> str:
         """sha256 of canonical JSON, ordered by point number, of (parameters, state, failure class, values, sigmas).
 
-        A point that tops up another says so in it. No times, paths, attempts or definition: equal digests mean equal
-        physics.
+        A point that tops up another says so in it, and one with a value that is only a bound. No times, paths, attempts
+        or definition: equal digests mean equal physics.
         """
         rows = [
             [
@@ -275,6 +291,7 @@ class History:
                 dict(p.observation.values) if p.observation else None,
                 dict(p.observation.sigmas) if p.observation else None,
                 *([dict(p.adds)] if p.adds else []),
+                *([{"censored": dict(p.observation.censored)}] if p.observation and p.observation.censored else []),
             ]
             for p in sorted(self.points, key=lambda p: p.number)
         ]
@@ -288,6 +305,7 @@ class History:
             "targets": list(self.targets),
             "points": [p.to_json() for p in self.points],
             "iterations": [i.to_json() for i in self.iterations],
+            **({"earlier": {name: h.to_json() for name, h in self.earlier.items()}} if self.earlier else {}),
         }
 
     @classmethod
@@ -299,4 +317,5 @@ class History:
             tuple(data["targets"]),
             tuple(Point.from_json(p) for p in data["points"]),
             tuple(IterationRecord.from_json(i) for i in data["iterations"]),
+            {name: cls.from_json(h) for name, h in data.get("earlier", {}).items()},
         )

@@ -244,6 +244,7 @@ class Loop:
     hold_after : the loop is held after so many identical failures in a row.
     blind : targets that are sealed until somebody unblinds them: neither the learner nor anybody else sees them.
     prune : a rule that ends jobs by what they report on their way, or its JSON description; None prunes nothing.
+    reads : names of loops before this one whose histories its learner is shown; the learner's own by default.
 
     """
 
@@ -262,6 +263,7 @@ class Loop:
     hold_after: int = 5
     blind: tuple[str, ...] = ()
     prune: Any = None
+    reads: tuple[str, ...] = ()
 
     @property
     def open_targets(self) -> tuple[str, ...]:
@@ -288,11 +290,12 @@ class Loop:
         infeasible: str | None = None,
         workdir: str | Path | None = None,
         seed: int = 0,
-        **values: float,
+        **values: float | str,
     ) -> Any:
         """What a person has measured at the point of that number; returns where the loop stands.
 
-        ``loop.tell(3, cls=0.04, cls_sigma=0.01)``, or ``loop.tell(3, infeasible="why")``.
+        ``loop.tell(3, cls=0.04, cls_sigma=0.01)``, ``loop.tell(3, mu_up=100, mu_up_censored="above")``, or
+        ``loop.tell(3, infeasible="why")``.
         """
         from importlib.metadata import entry_points
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from idds_core.errors import DefinitionError, did_you_mean
 
-__all__ = ["CONDITIONS", "ENGINES", "LEARNERS", "PROVIDERS", "PRUNERS", "build", "describe", "registered", "resolve"]
+__all__ = ["CONDITIONS", "ENGINES", "LEARNERS", "PROVIDERS", "PRUNERS", "build", "describe", "registered", "resolve",
+    "spelled", "variants"]  # fmt: skip
 
 LEARNERS = "idds_core.learners"
 CONDITIONS = "idds_core.conditions"
@@ -51,6 +52,34 @@ def resolve(name: str, group: str) -> Any:
             group,
             "Install what it needs, or check its name.",
         ) from error
+
+
+def variants(cls: Any) -> tuple[str, Mapping[str, Any]]:
+    """The field that a plugin's name may go on with, as in ``optuna:tpe``, and its value by spelling; else nothing."""
+    field, values = getattr(cls, "variants", ("", {}))
+    return field, values
+
+
+def spelled(name: str, group: str) -> tuple[str, dict[str, Any]]:
+    """A name and the fields that are part of it: ``optuna:tpe`` is ``optuna`` with ``sampler`` tpe.
+
+    Raises
+    ------
+    DefinitionError
+        When the plugin has variants, and this is none.
+
+    """
+    head, _, tail = name.partition(":")
+    if not tail or head not in registered(group):
+        return name, {}
+    field, known = variants(resolve(head, group))
+    if not field:
+        return name, {}
+    if tail not in known:
+        raise DefinitionError.of("E-PLUGIN-001", f"no {field} {tail!r} of {head}", where=group,
+                                 fix=f"{did_you_mean(tail, known)} Known are "
+                                 f"{', '.join(f'{head}:{v}' for v in known)}.".strip())  # fmt: skip
+    return head, {field: known[tail]}
 
 
 def describe(plugin: Any, group: str) -> dict[str, Any]:
@@ -103,8 +132,9 @@ def build(spec: Mapping[str, Any], group: str) -> Any:
         When its type is unknown or cannot be imported, or its class refuses the fields.
 
     """
-    fields = {k: _value(v, group) for k, v in spec.items() if k != "type"}
-    cls = resolve(str(spec.get("type", "")), group)
+    name, named = spelled(str(spec.get("type", "")), group)
+    fields = named | {k: _value(v, group) for k, v in spec.items() if k != "type"}
+    cls = resolve(name, group)
     try:
         return cls(**fields)
     except Exception as error:

@@ -74,7 +74,9 @@ class Verdict:
 class Learner(Protocol):
     """Decides where to measure next. A frozen dataclass of JSON fields: same history, same answer.
 
-    It may also have ``supports``, a :class:`idds_core.supporting.Supports`; without one it supports everything.
+    It may also have ``supports``, a :class:`idds_core.supporting.Supports`; without one it supports everything. And
+    ``space_problem(space) -> str``, why it cannot work in a space (empty: it can), and ``reads``, a mapping from names
+    of loops before its own to the targets of theirs that it reads in ``history.earlier``.
 
     It may also have ``sequential = True``, a class attribute: each point follows from what the one before it gave, so
     that in a revision those after a point that is measured again mean nothing.

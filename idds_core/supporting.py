@@ -41,6 +41,10 @@ def support_problems(learner: Any, space: Any, mode: str, targets: Sequence[str]
     where : the place of the loop.
 
     """
+    if isinstance(space, Space) and callable(own := getattr(learner, "problems_in", None)):
+        for text in own(space):
+            yield Problem("E-DEF-005", f"the learner {type(learner).__name__} cannot work", text, f"{where}.learner",
+                          "Change its fields.")  # fmt: skip
     can = getattr(learner, "supports", None)
     if not isinstance(can, Supports) or not isinstance(space, Space):
         return

@@ -37,5 +37,6 @@ def leave_result(file: Path, content: dict[str, Any]) -> None:
 def _as_json(point: Point) -> dict[str, Any]:
     found = {"number": point.number, "parameters": dict(point.parameters), "state": str(point.state)}
     if point.observation is not None:
-        found |= {"values": dict(point.observation.values), "sigmas": dict(point.observation.sigmas)}
+        seen = point.observation.to_json()
+        found |= {what: seen[what] for what in ("values", "sigmas", "censored") if what in seen}
     return found

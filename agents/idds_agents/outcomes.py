@@ -98,11 +98,13 @@ def sealed(observed: Observation, result: Mapping[str, Any], blind: Sequence[str
         "values": {k: v for k, v in observed.values.items() if k in blind},
         "sigmas": {k: v for k, v in observed.sigmas.items() if k in blind},
         "extras": {k: v for k, v in observed.extras.items() if k not in kept},
+        "censored": {k: v for k, v in observed.censored.items() if k in blind},
     }
     shown = {
         "values": {k: v for k, v in observed.values.items() if k not in blind},
         "sigmas": {k: v for k, v in observed.sigmas.items() if k not in blind},
         "extras": kept,
+        "censored": {k: v for k, v in observed.censored.items() if k not in blind},
         "sealed": seal.text(hidden),
     }
     return strict_json(shown), strict_json({"values": {}, "files": {}, "sealed": seal.text(result)})

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from idds_agents.catalog import LoopPlan
+from idds_agents.earlier import earlier_of
 from idds_agents.transformer import Answer, Thinker, verdict_of
 from idds_core.history import History, canonical_json
 from idds_core.store import Iteration, Store
@@ -54,6 +55,7 @@ def replay(store: Store, plan: LoopPlan, loop_id: int, thinker: Thinker) -> Repl
     with store.reading():
         rows = store.iterations.all(loop_id)
         history = store.iterations.history(loop_id, plan.loop, plan.seed)
+        history = replace(history, earlier=earlier_of(store, plan, loop_id))
         brought = store.queue.brought(loop_id)
         carried = store.revisions.carried(loop_id) - {0}
     found: list[Difference] = []

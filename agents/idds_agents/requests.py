@@ -225,7 +225,7 @@ def _observed(plan: LoopPlan, values: Mapping[str, Any], what: str) -> Observati
         return observe(values, plan.loop.targets)
     except BindingError as error:
         raise IddsError.of("E-POINT-004", f"{what} is no observation", str(error), plan.path,
-                           f"Give {', '.join(plan.loop.targets)}, each with an optional _sigma.") from None  # fmt: skip
+                           f"Give {', '.join(plan.loop.targets)}; _sigma, _censored optional.") from None  # fmt: skip
 
 
 def _brought(points: Sequence[Point], plan: LoopPlan, seen: Observation) -> Observation | None:

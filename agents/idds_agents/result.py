@@ -33,7 +33,7 @@ __all__ = ["Contour", "Result", "open_result"]
 class Contour:
     """The contour of a target, with its band."""
 
-    def __init__(self, surface: Surface, target: str, level: float | None) -> None:
+    def __init__(self, surface: Surface, target: str, level: float | str | None) -> None:
         self._surface = surface
         self.target = target
         self.level = level
@@ -72,7 +72,7 @@ class Contour:
 
     def __repr__(self) -> str:
         pieces = len(self._surface.lines(self.target))
-        level = "" if self.level is None else f" at {self.level:g}"
+        level = "" if self.level is None else f" at {self.level}"
         return f"<contour of {self.target}{level}: {pieces} pieces, {100 * self.excluded_share:.3g} % excluded>"
 
 
@@ -219,8 +219,15 @@ class Result:
         return self.view.surrogate
 
     def contour(self, target: str | None = None) -> Contour:
-        """The contour of a target, the first one by default."""
-        return Contour(self._surface, self._target(target), self._levels.get(self._target(target)))
+        """The contour of that name, the first one by default: of a target, or ``target.name`` where it has several."""
+        from idds_agents.report.surface import level_words
+
+        known = self._surface.targets
+        name = known[0] if target is None else target if target in known else self._target(target)
+        if name not in known:
+            raise IddsError.of("E-RESULT-001", f"{self.path} has no contour {name}", "", self.path,
+                               f"Its contours are {', '.join(known)}.")  # fmt: skip
+        return Contour(self._surface, name, level_words(self.view).get(name))
 
     @cached_property
     def _surface(self) -> Surface:

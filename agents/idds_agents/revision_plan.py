@@ -118,6 +118,7 @@ class Planner:
         fields = self._draft.fields(pair)
         deep = bool(fields - _AS_IT_IS) or not pair.same_places
         asked = bool(fields) or record.name == self._opened or record.state not in _DONE
+        asked = asked or any(e.name in pair.new.reads for e in outside.changed)  # what its learner reads is another
         plain = How.GOES_ON if asked or self._draft.own_changed(pair) else How.STAYS
         if not outside.changed and not deep and not self._is_dirty(pair):
             return NewLoop(record, plain)

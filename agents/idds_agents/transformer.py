@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any, Protocol
 
 from idds_agents.catalog import Catalog, LoopPlan
+from idds_agents.earlier import earlier_of
 from idds_agents.points import cut_problem
 from idds_agents.takeover import top_ups
 from idds_core.errors import IddsError
@@ -73,6 +75,7 @@ class Transformer:
         self.thinker = thinker
         self._wake = wake
         self._known: dict[int, History] = {}  # what was asked about last: all of it has ended, so it stays as it is
+        self._earlier: dict[int, Mapping[str, History]] = {}  # by loop, what it reads: that has ended as well
         self._thinking: dict[int, tuple[int, History, Future[Answer]]] = {}
 
     @property
@@ -98,11 +101,14 @@ class Transformer:
 
     def _question(self, loop: LoopRecord, plan: LoopPlan, number: int) -> History:
         """What the learner is shown when the iteration of that number has closed."""
+        if loop.id not in self._earlier:
+            self._earlier[loop.id] = earlier_of(self._store, plan, loop.id)
         if plan.loop.mode == "steady":  # points may have ended since the question was frozen
-            return self._store.iterations.history(loop.id, plan.loop, plan.seed).as_asked(number)
-        history = self._store.iterations.history(loop.id, plan.loop, plan.seed, self._known.get(loop.id))
-        self._known[loop.id] = history
-        return history
+            history = self._store.iterations.history(loop.id, plan.loop, plan.seed).as_asked(number)
+        else:
+            history = self._store.iterations.history(loop.id, plan.loop, plan.seed, self._known.get(loop.id))
+            self._known[loop.id] = history
+        return replace(history, earlier=self._earlier[loop.id])
 
     @staticmethod
     def _wanted(loop: LoopRecord) -> bool:
@@ -162,8 +168,9 @@ class Transformer:
             first = len(history.points) + 1
             tops = top_ups(self._store, plan, loop.id, waiting, first)
             points, reasons = [p for p, _ in entries], [why for _, why in entries]
+            took = answer.get("took") if last is None else None
             self._store.iterations.add(
-                loop.id, plan.loop, number + 1, points, answer["asked"], first, plan.values, tops, reasons
+                loop.id, plan.loop, number + 1, points, answer["asked"], first, plan.values, tops, reasons, took
             )
             self._store.queue.entered(loop.id, waiting, first)
 

@@ -121,7 +121,8 @@ def _observation(data: Mapping[str, Any], seal: Opens | None) -> Observation:
     if not sealed or seal is None:
         return Observation.from_json(data)
     more = seal.value(sealed)
-    return Observation.from_json({k: {**data[k], **more[k]} for k in ("values", "sigmas", "extras")})
+    whole = {k: {**data[k], **more[k]} for k in ("values", "sigmas", "extras")}
+    return Observation.from_json({**whole, "censored": {**data.get("censored", {}), **more.get("censored", {})}})
 
 
 def _new_point(number: int, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,6 +132,23 @@ def _new_point(number: int, parameters: Mapping[str, Any]) -> dict[str, Any]:
         "parameters": canonical_json(parameters),
         "digest": point_digest(parameters),
     }
+
+
+def _jobs(
+    shared: Mapping[str, Any], loop: Loop, point_ids: Sequence[int], seen: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """The jobs of new points, with what each of them sees."""
+    wide = is_wide(loop.body)
+    return [
+        {**shared, "point_id": point_id, **job}
+        for point_id, here in zip(point_ids, seen, strict=True)
+        for job in (wide_jobs(loop.body, here) if wide else _plain_jobs(loop))
+    ]
+
+
+def _first(took: Mapping[str, float] | None) -> dict[str, str]:
+    """What the first answer took, under names of its own: those of later answers come beside them."""
+    return {"took": strict_json({f"first_{name}": seconds for name, seconds in took.items()})} if took else {}
 
 
 def _say_why(rows: Sequence[dict[str, Any]], chosen: Sequence[Mapping[str, Any]]) -> None:
@@ -248,6 +266,7 @@ class Iterations:
         values: Mapping[str, Any] | None = None,
         top_ups: Mapping[int, TopUp] | None = None,
         chosen: Sequence[Mapping[str, Any]] = (),
+        took: Mapping[str, float] | None = None,
     ) -> None:
         """An iteration with its points and their jobs, in one transaction; the first step's jobs are ready at once.
 
@@ -256,13 +275,14 @@ class Iterations:
         values : parameters of the definition, which a step may be split by; those of the loop by default.
         top_ups : number of a point -> what it adds to another; the results that it takes over are there at once.
         chosen : why each point was chosen, in their order; empty where nobody says.
+        took : seconds of the first answer, which is about no iteration before: they are kept with the first one.
 
         """
         tops = top_ups or {}
         now, wide = self._db.now(), is_wide(loop.body)
         turn = {"loop_id": loop_id, "number": number, "asked": asked, "proposed": len(points), "created": now}
         with self._db.transaction():
-            self._db.insert(tables.iteration, [turn])
+            self._db.insert(tables.iteration, [{**turn, **_first(took)}])
             self._db.count(loop_id, "iterations", 1)
             shared = {"loop_id": loop_id, "iteration": number, "created": now, **({"wide": 1} if wide else {})}
             rows = [{**shared, **_new_point(n, p), **own_columns(tops, n)} for n, p in enumerate(points, first_number)]
@@ -273,11 +293,7 @@ class Iterations:
             point_ids = [row.id for row in self._db.run(_POINT_IDS, {"loop": loop_id, "first": first_number})]
             given = loop.parameters if values is None else values
             seen = [{**given, **p, **(tops[n].given if n in tops else {})} for n, p in enumerate(points, first_number)]
-            jobs = [
-                {"loop_id": loop_id, "created": now, "point_id": point_id, **job}
-                for point_id, here in zip(point_ids, seen, strict=True)
-                for job in (wide_jobs(loop.body, here) if wide else _plain_jobs(loop))
-            ]
+            jobs = _jobs({"loop_id": loop_id, "created": now}, loop, point_ids, seen)
             begun = {point_ids[n - first_number]: top for n, top in tops.items() if top.taken}
             jobs = done_already(jobs, begun, now) if begun else jobs
             if wide:
@@ -296,7 +312,7 @@ class Iterations:
             "told": strict_json(decision.diagnostics),
             "kind": str(decision.verdict.kind),
             "why": decision.verdict.reason,
-            "took": strict_json(decision.took) if decision.took else None,
+            "took": strict_json({**iteration.took, **decision.took}) if iteration.took or decision.took else None,
         }
         with self._db.transaction():
             return len(self._db.run(_DECIDE, values)) == 1

@@ -95,7 +95,8 @@ class Iteration:
     """A decision record as it stands; `verdict` is empty until the closed iteration has been decided on.
 
     ingested_upto, pending : in steady mode, what was known when it closed, and the numbers of the points that were not.
-    took : seconds of the learner's answer, by part ("ask", "fit"); no part of a history.
+    took : seconds of the learner's answer, by part ("ask", "fit"), at the first iteration also those of the answer
+        that it comes from ("first_ask", "first_fit"); no part of a history.
     """
 
     id: int

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from idds_core.errors import IddsError, Problem, did_you_mean
-from idds_core.plugins import CONDITIONS, LEARNERS, PRUNERS, build, registered, resolve
+from idds_core.plugins import CONDITIONS, LEARNERS, PRUNERS, build, registered, resolve, spelled
 from idds_core.yaml.conditions import ConditionError, class_names, fields_of, parse_condition
 from idds_core.yaml.nodes import Node
 
@@ -78,10 +78,15 @@ class PluginReader:
 
     def _fields(self, name: str, given: Any, group: str, where: str) -> dict[str, Any] | None:
         """``name`` with its fields: a mapping of them, the first one alone, or nothing."""
+        try:
+            name, named = self._spelled(name, group)
+        except IddsError as error:
+            self._problems += [dataclasses.replace(p, where=where) for p in error.problems]
+            return None
         cls, known = self._class(name, group, where)
         if cls is None:
             return None
-        fields = fields_of(cls)
+        fields = {key: needed for key, needed in fields_of(cls).items() if key not in named}
         if isinstance(given, Node):
             if isinstance(given.value, dict):
                 given = given.value
@@ -96,6 +101,7 @@ class PluginReader:
             self._say("E-YAML-004", f"{name} needs {key}", "", where, f"Write {key}: ...")
         return {
             "type": known,
+            **named,
             **{key: self._value(key, value, group, f"{where}.{key}") for key, value in given.items()},
         }
 
@@ -104,6 +110,13 @@ class PluginReader:
             members = node.value if isinstance(node.value, list) else [node]
             return [self._spec(member, group, f"{where}[{i}]") for i, member in enumerate(members)]
         return node.plain()
+
+    @staticmethod
+    def _spelled(name: str, group: str) -> tuple[str, dict[str, Any]]:
+        """``optuna:tpe``, and so ``Optuna:tpe``, is the plugin and the field that its name goes on with."""
+        head, colon, tail = name.partition(":")
+        known = class_names(group).get(head, head.replace("-", "_"))
+        return spelled(f"{known}:{tail}", group) if colon and known in registered(group) else (name, {})
 
     def _class(self, name: str, group: str, where: str) -> tuple[Any, str]:
         """The class and its registered name; ``level-set``, ``level_set`` and ``LevelSet`` are the same one."""

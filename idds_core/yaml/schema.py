@@ -11,7 +11,7 @@ from typing import Any
 from idds_core.errors import IddsError
 from idds_core.model import Loop, Requirements, Retry, Step
 from idds_core.parameters import KINDS
-from idds_core.plugins import CONDITIONS, LEARNERS, PRUNERS, registered, resolve
+from idds_core.plugins import CONDITIONS, LEARNERS, PRUNERS, registered, resolve, variants
 from idds_core.yaml.conditions import ALL, ANY, NOT, fields_of
 from idds_core.yaml.reading import LOOP_KEYS, STEP_KEYS
 
@@ -243,6 +243,10 @@ def _plugins(group: str) -> dict[str, Any]:
             values.append({"type": "null"})
         spellings = sorted({name, name.replace("_", "-"), cls.__name__})
         forms += [_object({spelt: {"anyOf": values}}, [spelt]) for spelt in spellings]
+        field, known = variants(cls)
+        rest = _object({k: v for k, v in fields.items() if k != field}, needed, cls)
+        for spelt in [f"{name}:{tail}" for tail in known]:
+            forms += [{"const": spelt}, _object({spelt: {"anyOf": [rest, {"type": ["string", "null"]}]}}, [spelt])]
         forms.append(_object({"type": {"enum": sorted({name, name.replace("_", "-")})}, **fields}, ["type", *needed]))
     return {"anyOf": forms}
 

@@ -14,7 +14,7 @@ from typing import Any
 from idds_core.definition import Definition, validate
 from idds_core.errors import IddsError
 from idds_core.model import Loop, Requirements, Retry, Step, Workflow, parse_bytes, parse_seconds
-from idds_core.plugins import CONDITIONS, LEARNERS, PRUNERS, resolve
+from idds_core.plugins import CONDITIONS, LEARNERS, PRUNERS, registered, resolve, variants
 from idds_core.yaml.conditions import write_condition
 from idds_core.yaml.functions import details_of
 from idds_core.yaml.nodes import scalar
@@ -217,12 +217,18 @@ def _plugin(document: Mapping[str, Any], group: str) -> Any:
     """``{level-set: {...}}``; fields at their default are left out where the class is at hand."""
     kind, fields = str(document["type"]), {k: v for k, v in document.items() if k != "type"}
     with contextlib.suppress(IddsError, TypeError):  # else nothing is left out
-        fields = _beyond(resolve(kind, group), fields)
+        cls = resolve(kind, group)
+        field, known = variants(cls)
+        tail = next((text for text, value in known.items() if fields.get(field) == value), "")
+        fields = _beyond(cls, {k: v for k, v in fields.items() if not tail or k != field})
+        kind += f":{tail}" if tail else ""
     if "conditions" in fields:
         fields["conditions"] = [_condition(c) for c in fields["conditions"]]
     if any("type" in v for v in fields.values() if isinstance(v, Mapping)) or kind == "type":
         return {"type": kind, **fields}
     name = kind if ":" in kind else kind.replace("_", "-")
+    if not fields and ":" in kind and kind.partition(":")[0] in registered(group):
+        return name
     return {name: fields["conditions"] if list(fields) == ["conditions"] else fields}
 
 

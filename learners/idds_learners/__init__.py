@@ -8,6 +8,7 @@ from __future__ import annotations
 from idds_learners.ask_tell import AskTell, Gest
 from idds_learners.command_learner import CommandLearner
 from idds_learners.conditions import BoundaryConverged, CoreHours, MaxIterations, MaxPoints, Wall
+from idds_learners.events import Events
 from idds_learners.follow import Follow, When
 from idds_learners.level_set import LevelSet
 from idds_learners.optimum import Optimum
@@ -23,6 +24,7 @@ __all__ = [
     "BoundaryConverged",
     "CommandLearner",
     "CoreHours",
+    "Events",
     "ExpectedImprovementBelow",
     "Follow",
     "Gest",

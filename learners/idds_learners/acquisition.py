@@ -24,7 +24,7 @@ from scipy.special import ndtr, owens_t
 
 from idds_learners.surrogate import GP
 
-__all__ = ["Field", "distances", "expected_misclassified", "gain_table", "maximin", "pick"]
+__all__ = ["Field", "distances", "expected_misclassified", "gain_table", "maximin", "pick", "prepared"]
 
 Array = NDArray[np.float64]
 
@@ -35,6 +35,8 @@ _A_MAX = 6.0
 #: standard deviations of the straddle, and of the band that discs are thrown into
 _STRADDLE = 1.96
 _SHRINK = 0.9
+#: points that distances are taken to at a time
+_ROWS = 2048
 
 
 def expected_misclassified(a: Array, rho: Array) -> Array:
@@ -91,11 +93,12 @@ class _Targeted:
 class Field:
     """One target's posterior over the pool.
 
-    gp : the process; threshold : where its contour is; mean, sd : (N,); V : (n + 1, N) its projection.
+    gp : the process; threshold : where its contour is, a number or (N,); mean, sd : (N,); V : its projection, a column
+        for each.
     """
 
     gp: GP
-    threshold: float
+    threshold: float | Array
     mean: Array
     sd: Array
     V: Array
@@ -104,7 +107,12 @@ class Field:
     @property
     def a(self) -> Array:
         """(N,) distance from the threshold in standard deviations."""
-        return np.asarray(np.abs(self.mean - self.threshold) / (self.inflation * self.sd))
+        return np.asarray(self.off / (self.inflation * self.sd))
+
+    @property
+    def off(self) -> Array:
+        """(N,) distance from the threshold, in units of y."""
+        return np.asarray(np.abs(self.mean - self.threshold))
 
 
 class _Greedy:
@@ -131,32 +139,41 @@ class _Greedy:
         self._prior = field.sd[at] ** 2
         self._taken = np.zeros(len(at))
         self._gain = _Targeted(field, at) if strategy == "timse" else _Gain(field.a[at])
-        self._off = np.abs(field.mean[candidates] - field.threshold) / gp.spread
+        self._off = field.off[candidates] / gp.spread
         self._width = _STRADDLE * field.inflation / gp.spread
+        self._inflation = field.inflation
         self._known = len(known)
         for i in range(len(known)):
             self._condition(i)
 
-    def _condition(self, i: int) -> None:
+    def _condition(self, i: int, noise: float | None = None) -> None:
         row_u, row_c = self._CU[i].copy(), self._CC[i].copy()
-        scale = max(row_c[i], 0.0) + self._noise
+        scale = max(row_c[i], 0.0) + (self._noise if noise is None else noise)
         self._taken += row_u**2 / scale
         self._CU -= np.outer(row_c, row_u / scale)
         self._CC -= np.outer(row_c, row_c / scale)
 
-    def condition(self, candidate: int) -> None:
-        """From now on the candidate counts as measured."""
-        self._condition(self._known + candidate)
+    def condition(self, candidate: int, noise: float | None = None) -> None:
+        """From now on the candidate counts as measured, with that variance of its noise; None: the usual one."""
+        self._condition(self._known + candidate, noise)
 
-    def scores(self, weights: Array) -> Array:
-        """(candidates,) expected misclassified volume taken away, by each candidate with all that went before."""
+    def scores(self, weights: Array, noise: Array | None = None) -> Array:
+        """(candidates,) expected misclassified volume taken away, by each candidate with all that went before.
+
+        noise : (candidates,) variance of each one's observation; None: the usual one.
+        """
         CU = self._CU[self._known :]
-        diagonal = np.maximum(np.diag(self._CC)[self._known :], 0.0) + self._noise
+        diagonal = np.maximum(np.diag(self._CC)[self._known :], 0.0) + (self._noise if noise is None else noise)
         share = CU * CU
         share /= diagonal[:, None]
         share += self._taken
         share /= self._prior
         return np.asarray(self._gain(share) @ weights)
+
+    def taken(self, noise: Array) -> Array:
+        """(k, candidates) share of the variance at each that an observation with noise (k,) takes away."""
+        variance = np.maximum(np.diag(self._CC)[self._known :], 0.0) * self._inflation**2
+        return np.asarray(variance / (variance + noise[:, None]))
 
     def straddles(self) -> Array:
         """(candidates,) 1.96 s - |m - c| in units of the spread of y, with all that went before taken as measured."""
@@ -217,16 +234,30 @@ def pick(
     free = free & (p > 0)
     if strategy == "poisson_disc":
         return _discs(fields, unit, free, known, n, rng, scores, p)
+    greedy, weights, candidates = prepared(fields, unit, free, known, rng, strategy, p)
+    if not len(candidates):
+        return []
+    picked = _one_by_one(greedy, weights, p[candidates], n, scores, strategy == "straddle")
+    return [int(candidates[i]) for i in picked]
+
+
+def prepared(
+    fields: Sequence[Field],
+    unit: Array,
+    free: NDArray[np.bool_],
+    known: Array,
+    rng: np.random.Generator,
+    strategy: str,
+    p: Array,
+) -> tuple[list[_Greedy], Array, NDArray[np.intp]]:
+    """What picks are made of: a posterior for each target, the weights of the integration points, the candidates."""
     risk = np.sum([ndtr(-f.a) for f in fields], axis=0) * p
     at, weights = _draw(rng, risk, min(INTEGRATION_POINTS, max(64, len(unit))))
     candidates = _candidates(rng, np.where(free, risk, 0.0), free)
-    if not len(candidates):
-        return []
     if strategy == "straddle":  # it looks at the candidates alone
         at, weights = at[:0], weights[:0]
-    greedy = [_Greedy(f, unit, candidates, known, at, strategy) for f in fields]
-    picked = _one_by_one(greedy, weights * p[at] / p.mean(), p[candidates], n, scores, strategy == "straddle")
-    return [int(candidates[i]) for i in picked]
+    some = fields if len(candidates) else ()
+    return ([_Greedy(f, unit, candidates, known, at, strategy) for f in some], weights * p[at] / p.mean(), candidates)
 
 
 def _one_by_one(
@@ -336,5 +367,9 @@ def distances(unit: Array, known: Array) -> Array:
     """(N,) distance of each row of `unit` to the nearest row of `known`; infinite when there is none."""
     if not len(known):
         return np.full(len(unit), np.inf)
-    squared = (unit**2).sum(1)[:, None] + (known**2).sum(1)[None, :] - 2.0 * unit @ known.T
-    return np.asarray(np.sqrt(np.maximum(squared.min(axis=1), 0.0)))
+    nearest = np.full(len(unit), np.inf)
+    for start in range(0, len(known), _ROWS):  # of tens of thousands, not all at once: that would be a gigabyte
+        rows = known[start : start + _ROWS]
+        squared = (unit**2).sum(1)[:, None] + (rows**2).sum(1)[None, :] - 2.0 * unit @ rows.T
+        np.minimum(nearest, squared.min(axis=1), out=nearest)
+    return np.asarray(np.sqrt(np.maximum(nearest, 0.0)))

@@ -130,6 +130,7 @@ def _question(history: History, n: int) -> dict[str, Any]:
                 "parameters": dict(p.parameters),
                 "values": dict(p.observation.values) if p.observation else {},
                 "sigmas": dict(p.observation.sigmas) if p.observation else {},
+                **({"censored": dict(p.observation.censored)} if p.observation and p.observation.censored else {}),
             }
             for p in sorted(history.points, key=lambda p: p.number)
         ],

@@ -14,6 +14,7 @@ from typing import Any
 from idds_core.history import History
 from idds_core.ports import Condition, Gauge, Verdict
 from idds_core.states import PointState, VerdictKind
+from idds_learners.tolerances import scaled, tightest, tolerance_problems
 
 __all__ = ["All", "Any_", "BoundaryConverged", "Combinable", "CoreHours", "MaxIterations", "MaxPoints", "Not",
     "Wall"]  # fmt: skip
@@ -94,7 +95,8 @@ class BoundaryConverged(Combinable):
 
     Parameters
     ----------
-    tol : share of the feasible unit cube that may be on the wrong side of the contour
+    tol : share of the feasible unit cube that may be on the wrong side of the contour; of several contours one for
+        each, as in ``{"obs": 0.01, "exp": 0.05}``, and a target that has none has the tightest
     consecutive : closed iterations in a row
     min_residuals : residuals there must be, for each target
     window : newest residuals that count
@@ -102,7 +104,7 @@ class BoundaryConverged(Combinable):
 
     """
 
-    tol: float = 0.01
+    tol: float | Mapping[str, float] = 0.01
     consecutive: int = 2
     min_residuals: int = 8
     window: int = 24
@@ -110,8 +112,8 @@ class BoundaryConverged(Combinable):
 
     def problems(self) -> list[str]:
         """Everything that is wrong with its fields."""
-        names = ("tol", "consecutive", "min_residuals", "window", "give_up")
-        found = [text for name in names for text in _positive(name, getattr(self, name))]
+        names = ("consecutive", "min_residuals", "window", "give_up")
+        found = tolerance_problems(self.tol) + [text for name in names for text in _positive(name, getattr(self, name))]
         if not found and self.window < self.min_residuals:
             found.append(f"window={self.window} is below min_residuals={self.min_residuals}")
         return found
@@ -121,7 +123,7 @@ class BoundaryConverged(Combinable):
         infeasible = sum(p.state is PointState.INFEASIBLE for p in history.points)
         if infeasible >= self.give_up and not any(p.state is PointState.MEASURED for p in history.points):
             return Verdict(VerdictKind.NOTHING_FEASIBLE, f"all {infeasible} points that ended are infeasible")
-        needed = self._needed(history)
+        needed, tol = self._needed(history), tightest(self.tol)
         looked = [(i, r.diagnostics) for i, r in enumerate(history.iterations, 1)][-needed:]
         if not looked or "emv" not in looked[-1][1]:
             return Verdict(VerdictKind.GO_ON, "there is no map yet")
@@ -135,14 +137,14 @@ class BoundaryConverged(Combinable):
             return Verdict(VerdictKind.GO_ON, f"{min(counts, default=0)} of {self.min_residuals} residuals ({text})")
         good = 0
         for number, diagnostics in reversed(looked):
-            if "emv" not in diagnostics or self._emv(history, number, diagnostics) > 0.5 * self.tol:
+            if "emv" not in diagnostics or self._emv(history, number, diagnostics) > 0.5 * tol:
                 break
             good += 1
         if good < needed:
             return Verdict(VerdictKind.GO_ON, f"{text}; {good} of {needed} iterations at or below "
-                           f"{0.5 * self.tol:.3%}")  # fmt: skip
-        return Verdict(VerdictKind.CONVERGED, f"{text}, at or below {0.5 * self.tol:.3%} on {good} iterations in a row "
-                       f"(half of tol={self.tol:.3%}; kappa {looked[-1][1].get('kappa', 1.0):.2f})")  # fmt: skip
+                           f"{0.5 * tol:.3%}")  # fmt: skip
+        return Verdict(VerdictKind.CONVERGED, f"{text}, at or below {0.5 * tol:.3%} on {good} iterations in a row "
+                       f"(half of tol={tol:.3%}; kappa {looked[-1][1].get('kappa', 1.0):.2f})")  # fmt: skip
 
     def _needed(self, history: History) -> int:
         """On how many of the last iterations emv must be low: `consecutive`, more in steady mode."""
@@ -157,7 +159,7 @@ class BoundaryConverged(Combinable):
         """The emv of the number-th record, raised where this condition's window asks for a larger kappa."""
         found = _residuals(history, number).values()
         own = max((_kappa(r[-self.window :]) for r in found), default=1.0)
-        return float(diagnostics["emv"]) * max(1.0, own / max(float(diagnostics.get("kappa", own)), 1.0))
+        return scaled(self.tol, diagnostics) * max(1.0, own / max(float(diagnostics.get("kappa", own)), 1.0))
 
 
 def _useless(name: str) -> bool:

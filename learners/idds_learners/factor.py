@@ -9,18 +9,19 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 
-__all__ = ["BLOCK", "Factor", "factor"]
+__all__ = ["BLOCK", "Factor", "factor", "remember"]
 
 Array = NDArray[np.float64]
 Kernel = Callable[[Array, Array], Array]
 
 BLOCK = 64
-#: bytes that all factors kept may take together; the one used longest ago goes first
+#: bytes that all that is kept may take together; what was used longest ago goes first
 _KEPT = 600_000_000
 
 
@@ -44,9 +45,10 @@ class Factor:
     def _known(self, X: Array, extra: Array) -> int:
         """How many leading rows of X were worked out before: whole blocks."""
         n = min(len(X), len(self._X)) // BLOCK * BLOCK
-        if n and np.array_equal(X[:n], self._X[:n]) and np.array_equal(extra[:n], self._extra[:n]):
-            return n
-        return 0
+        if not n:
+            return 0
+        other = (X[:n] != self._X[:n]).any(axis=1) | (extra[:n] != self._extra[:n])
+        return (int(np.argmax(other)) if other.any() else n) // BLOCK * BLOCK
 
     def solve(self, X: Array, extra: Array) -> tuple[Array, Array]:
         """(n, n) L and L^-1 at X (n, d) with extra (n,) on the diagonal.
@@ -85,6 +87,7 @@ class Factor:
         n = len(X)
         known = len(self._V) if np.array_equal(U, self._U) else 0
         known = min(known, n // BLOCK * BLOCK)
+        known = known if np.array_equal(L[:known, :known], self._L[:known, :known]) else 0
         V = np.empty((n, len(U)))
         if known:
             V[:known] = self._V[:known]
@@ -95,17 +98,28 @@ class Factor:
                 right -= L[rows, :start] @ V[:start]
             V[rows] = solve_triangular(L[rows, rows], right, lower=True, check_finite=False)
         whole = min(n // BLOCK * BLOCK, len(self._X))
-        if whole > known:
+        if whole > known and np.array_equal(L[:whole, :whole], self._L[:whole, :whole]):
             self._U, self._V = U, V[:whole].copy()
         return V
 
 
-_kept: OrderedDict[bytes, Factor] = OrderedDict()
+class _Sized(Protocol):
+    @property
+    def bytes(self) -> int: ...
+
+
+Kept = TypeVar("Kept", bound=_Sized)
+_kept: OrderedDict[bytes, Any] = OrderedDict()
 
 
 def factor(key: bytes, kernel: Kernel, jitter: float) -> Factor:
-    """The factor of that key (kernel and jitter are told by it), as it was left: a memo, emptied from the far end."""
-    found = _kept.pop(key, None) or Factor(kernel, jitter)
+    """The factor of that key (kernel and jitter are told by it), as it was left."""
+    return remember(key, lambda: Factor(kernel, jitter))
+
+
+def remember(key: bytes, make: Callable[[], Kept]) -> Kept:
+    """What is kept by that key, or else is made now: a memo, emptied from the far end."""
+    found: Kept = _kept.pop(key, None) or make()
     while _kept and sum(f.bytes for f in _kept.values()) + found.bytes > _KEPT:
         _kept.popitem(last=False)
     _kept[key] = found

@@ -13,6 +13,7 @@ from idds_core.history import History, Point
 from idds_core.parameters import Integer
 from idds_core.ports import Proposal, Verdict
 from idds_core.states import VerdictKind
+from idds_core.supporting import Supports
 from idds_learners.conditions import Combinable
 
 __all__ = ["Follow", "When"]
@@ -62,6 +63,7 @@ class Follow:
     """
 
     sequential: ClassVar[bool] = True
+    supports: ClassVar[Supports] = Supports(objectives=None, pending=False)
 
     start: Mapping[str, Any] = field(default_factory=dict)
     targets: tuple[str, ...] = ()

@@ -7,6 +7,7 @@ from typing import Any
 from idds_core.history import History
 from idds_core.ports import Gauge
 from idds_learners.conditions import All, Any_, BoundaryConverged, CoreHours, MaxIterations, MaxPoints, Wall
+from idds_learners.tolerances import scaled, tightest
 
 __all__ = ["gauges"]
 
@@ -23,9 +24,8 @@ def gauges(condition: Any, history: History) -> list[Gauge]:
         case Any_() | All():
             return [g for c in condition.conditions for g in getattr(c, "gauges", lambda _: [])(history)]
         case BoundaryConverged():
-            known = [r.diagnostics["emv"] for r in history.iterations if "emv" in r.diagnostics]
-            emv = known[-1] if known and isinstance(known[-1], (int, float)) else 1.0
-            return [Gauge("emv", float(emv), 0.5 * condition.tol, goal=True)]
+            known = [scaled(condition.tol, r.diagnostics) for r in history.iterations if "emv" in r.diagnostics]
+            return [Gauge("emv", known[-1] if known else 1.0, 0.5 * tightest(condition.tol), goal=True)]
         case MaxPoints():
             return [Gauge("points", float(sum(p.iteration > 0 for p in history.points)), float(condition.n))]
         case MaxIterations():

@@ -15,13 +15,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_solve
 from scipy.optimize import minimize
 from scipy.special import erfcx, log_ndtr
 
 from idds_learners.encoding import Encoding
 from idds_learners.feasibility import log_probability
-from idds_learners.kernel import gradient, matern52
+from idds_learners.kernel import gradient, matern
 from idds_learners.surrogate import GP, Fitted, standard
 
 __all__ = ["Belief", "log_expected", "search"]
@@ -90,9 +89,9 @@ class Belief:
     def slope(self, x: Array) -> tuple[float, Array]:
         """Log expected improvement at one x (D,), and its gradient (D,)."""
         gp, theta = self.gp, self.gp.theta
-        k, dk = matern52(gp.X, x[None, :], theta)[:, 0], gradient(gp.X, x, theta)
+        k, dk = matern(gp.X, x[None, :], theta)[:, 0], gradient(gp.X, x, theta)
         basis, spread_of_beta = self._solved["basis"][:, 0], float(self._solved["A"][0, 0])
-        weights = cho_solve((self._solved["L"], True), k, check_finite=False)
+        weights = self._solved["R"].T @ (self._solved["R"] @ k)
         left = 1.0 - float(basis @ k)
         mean = float(gp.beta[0]) + float(k @ self._solved["alpha"])
         variance = max(math.exp(theta[-2]) - float(k @ weights) + left**2 * spread_of_beta, 1e-12 * math.exp(theta[-2]))

@@ -56,6 +56,13 @@ class Optimum(Objectives):
         """How many points the first design has."""
         return self.first if self.first is not None else min(2 * dimension + 2, 10)
 
+    def importance(self, history: History) -> dict[str, Any]:
+        """Objective -> which parameters matter, alone and in pairs; nothing while too little is measured."""
+        from idds_learners.searching import Search
+
+        search = Search.of(history, self)
+        return search.importance() if search is not None else {}
+
     def ask(self, history: History, n: int) -> Proposal:
         """At most n new points, and where the search stands: best value, expected improvement, bound of the regret."""
         from idds_learners.design import fill
@@ -70,7 +77,7 @@ class Optimum(Objectives):
             points = fill(history.space, history.seed, known, n)
             return Proposal(tuple(points), diagnostics, {}, _why(points, n))
         points = fill(history.space, history.seed, known, wanted)
-        diagnostics |= search.diagnostics
+        diagnostics |= {"n_used": search.used, **search.diagnostics}
         points += search.points(points, n - len(points))
         return Proposal(tuple(points), diagnostics, search.state, _why(points, n))
 

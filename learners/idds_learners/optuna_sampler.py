@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from idds_core.expressions import Expression
 from idds_core.history import History
@@ -28,13 +28,14 @@ SAMPLERS: Mapping[str, tuple[str, tuple[str, ...], int | None]] = {
     "gp": ("GPSampler", ("torch",), None),
     "cmaes": ("CmaEsSampler", ("cmaes",), 1),
     "nsga2": ("NSGAIISampler", (), None),
+    "qmc": ("QMCSampler", (), None),
     "random": ("RandomSampler", (), None),
 }
 
 
 @dataclass(frozen=True)
 class Optuna(Replayed):
-    """A sampler of Optuna: ``Optuna("loss", sampler="tpe")``, in YAML ``optuna: {objective: loss, sampler: tpe}``.
+    """A sampler of Optuna: ``Optuna("loss", sampler="tpe")``, in YAML ``optuna:tpe: {objective: loss}``.
 
     The record is replayed to it, so a run is what Optuna would do with the same seed. Choices, order, conditions and
     constraints (points against them are told as failed) are handled as by any user of Optuna; CMA-ES has one objective,
@@ -42,10 +43,12 @@ class Optuna(Replayed):
 
     Parameters
     ----------
-    sampler : "tpe", "cmaes" (needs ``cmaes``), "gp" (needs ``torch``), "nsga2" or "random"
+    sampler : "tpe", "cmaes" (needs ``cmaes``), "gp" (needs ``torch``), "nsga2", "qmc" or "random"
     options : further arguments of the sampler, such as ``{"multivariate": true}``
 
     """
+
+    variants: ClassVar[tuple[str, Mapping[str, str]]] = ("sampler", {name: name for name in SAMPLERS})
 
     sampler: str = "tpe"
     options: Mapping[str, Any] | None = None

@@ -16,7 +16,8 @@ from idds_learners import feasibility, kernel
 from idds_learners.encoding import Encoding
 from idds_learners.improvement import Belief, search
 from idds_learners.objectives import Objectives, taken
-from idds_learners.surrogate import GP, Fitted, Prior, fit, standard
+from idds_learners.prior import Prior
+from idds_learners.surrogate import GP, Fitted, fit, standard
 from idds_learners.warp import Warp
 
 __all__ = ["LEAST", "MOST", "Search"]
@@ -120,6 +121,11 @@ class Search:
         return belief, warp, theta, n if fresh or before is None else int(before["n"])
 
     @property
+    def used(self) -> int:
+        """How many of the measured points the process is made of."""
+        return min(len(self.history.measured), MOST)
+
+    @property
     def state(self) -> dict[str, Any]:
         """What the learner finds again."""
         if len(self.names) > 1:
@@ -164,6 +170,20 @@ class Search:
             "expected_improvement": _rounded(float(gain @ weights) / float(weights.sum())),
             "regret_bound": _rounded(max(float(upper - lower), 0.0)),
         }
+
+    def importance(self) -> dict[str, Any]:
+        """By objective the shares of the variance of its (bent) mean: see :mod:`idds_learners.importance`."""
+        from idds_learners.importance import shares
+
+        found = {}
+        for k, name in enumerate(self.names):
+            belief = self._single[0] if len(self.names) == 1 else self._belief(self.y[:, k], self.sigma[:, k], None)[0]
+
+            def mean(U: Array, gp: GP = belief.gp) -> Array:
+                return gp.mean(self.encoding.features(self.encoding.snap(U)[0]))
+
+            found[name] = shares(mean, self.history.space.dimension).document(self.history.space.names)
+        return found
 
     # ------------------------------------------------------------------ the next points
     def points(self, new: Sequence[Mapping[str, Any]], n: int) -> list[dict[str, Any]]:

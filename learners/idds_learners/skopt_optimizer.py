@@ -14,11 +14,11 @@ from idds_core.supporting import Supports
 from idds_learners.objectives import Objectives, taken
 from idds_learners.peers import need
 
-__all__ = ["Skopt"]
+__all__ = ["ESTIMATORS", "Skopt"]
 
-_ESTIMATORS = ("GP", "RF", "ET", "GBRT")
-#: where it repeats itself, it is asked for so many times more
-_MORE = 4
+ESTIMATORS = ("GP", "RF", "ET", "GBRT")
+#: for each point that is not new or not allowed, it is asked for so many more; each costs a fit
+_MORE = 2
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Skopt(Objectives):
 
     Each question makes an Optimizer and tells it all that was measured, so a fit is made once a question, and random
     numbers are the iteration's. A parameter that does not apply is at rest, as everywhere. It has one objective and
-    does not know of pending points, so steady mode is refused.
+    does not know of pending points, so steady mode is refused. In YAML ``skopt:gp: {objective: loss}``, or
+    ``skopt:forest``, ``skopt:extra_trees``.
 
     Parameters
     ----------
@@ -36,6 +37,9 @@ class Skopt(Objectives):
     first : points of the first design
 
     """
+
+    variants: ClassVar[tuple[str, Mapping[str, str]]] = (
+        "estimator", {"gp": "GP", "forest": "RF", "extra_trees": "ET", "gbrt": "GBRT"})  # fmt: skip
 
     estimator: str = "GP"
     acquisition: str = "gp_hedge"
@@ -48,7 +52,7 @@ class Skopt(Objectives):
         found = super().problems()
         if self.estimator == "GBRT":
             found.append("estimator GBRT does not work with scikit-learn 1.9; use ET, RF or GP")
-        elif self.estimator not in _ESTIMATORS:
+        elif self.estimator not in ESTIMATORS:
             found.append(f"estimator {self.estimator!r} is none of GP, RF, ET")
         if self.acquisition not in ("gp_hedge", "EI", "LCB", "PI"):
             found.append(f"acquisition {self.acquisition!r} is none of gp_hedge, EI, LCB, PI")
@@ -86,7 +90,8 @@ class Skopt(Objectives):
                                         acq_func=self.acquisition, random_state=int(rng.integers(2**31)))  # fmt: skip
             told = [_told(history, p.parameters) for p in points]
             optimizer.tell(told, [float(v) for v in y[:, 0]])
-            for wanted in (n, _MORE * n):
+            wanted = n
+            for _ in range(2):
                 asked = optimizer.ask(n_points=wanted)
                 for values in asked:
                     (point,) = history.space.settled([_point(history, values)])
@@ -96,6 +101,7 @@ class Skopt(Objectives):
                         found.append(point)
                 if len(found) == n:
                     break
+                wanted = n + _MORE * (n - len(found))
         return found + fill(history.space, history.seed, known, n - len(found))
 
 

@@ -1,11 +1,11 @@
-"""A Gaussian process: a Matern-5/2 with one lengthscale for each coordinate, a part of it additive, and a linear trend.
+"""A Gaussian process: Matern, one lengthscale for each coordinate, a part of it additive, and a linear trend.
 
 Shapes: X (n, d) in the unit cube, y (n,), noise (n,) standard deviations, H (n, p) the basis of the mean: 1, and the
-values of a trend where there is one; theta (d + 3,) as in :mod:`idds_learners.kernel`. float64 throughout.
+values of a trend where there is one; theta (d + 4,) as in :mod:`idds_learners.kernel`. float64 throughout.
 
 Sources: Rasmussen & Williams, *Gaussian Processes for Machine Learning* (2006), chapters 2, 4, 5 (kernel, mean by
 generalised least squares, marginal likelihood and its gradient); Dubrule, *Math. Geol.* 15 (1983) 687 (leave-one-out
-in closed form); the lengthscale prior that grows with the dimension is that of Hvarfner et al., ICML 2024.
+in closed form).
 """
 
 from __future__ import annotations
@@ -23,60 +23,20 @@ from scipy.optimize import minimize
 
 from idds_learners import kernel
 from idds_learners.factor import Factor, factor
-from idds_learners.kernel import matern52
+from idds_learners.kernel import matern
+from idds_learners.prior import Prior
 
-__all__ = ["GP", "Fitted", "LooErrors", "Prior", "fit", "matern52", "objective"]
+__all__ = ["GP", "Fitted", "LooErrors", "fit", "matern", "objective"]
 
 Array = NDArray[np.float64]
 Trend = Callable[[Array], Array]
 
-LENGTHSCALE_BOUNDS = (0.02, 50.0)
-VARIANCE_BOUNDS = (1e-3, 1e4)
-NUGGET_BOUNDS = (1e-9, 1.0)
-SHARE_BOUNDS = (-7.0, 7.0)
 JITTER = 1e-8
 
 
-@dataclass(frozen=True)
-class Prior:
-    """Normal priors on theta, and its box.
-
-    Log lengthscale (sqrt 2 + log(d) / 2, sqrt 3), logit of the additive share (0, 2), log output variance (0, 2), log
-    nugget (log 1e-4, 3).
-    """
-
-    dimension: int
-
-    @cached_property
-    def mean(self) -> Array:
-        """(d + 3,) means."""
-        length = math.sqrt(2) + 0.5 * math.log(self.dimension)
-        return np.array([length] * self.dimension + [0.0, 0.0, math.log(1e-4)])
-
-    @cached_property
-    def sd(self) -> Array:
-        """(d + 3,) standard deviations."""
-        return np.array([math.sqrt(3)] * self.dimension + [2.0, 2.0, 3.0])
-
-    @cached_property
-    def bounds(self) -> Array:
-        """(d + 3, 2) lowest and highest."""
-        box = np.log(np.array([LENGTHSCALE_BOUNDS] * self.dimension + [VARIANCE_BOUNDS, NUGGET_BOUNDS]))
-        return np.insert(box, self.dimension, SHARE_BOUNDS, axis=0)
-
-    def starts(self) -> list[Array]:
-        """Where a first fit begins: middling, short and long lengthscales."""
-        found = []
-        for lengthscale in (0.6, 0.2, 2.0):
-            start = self.mean.copy()
-            start[: self.dimension] = math.log(lengthscale)
-            found.append(start)
-        return found
-
-
-def _cholesky(K: Array) -> Array:
-    """Lower Cholesky factor; the jitter grows tenfold until there is one."""
-    jitter = JITTER * float(np.mean(np.diag(K)))
+def cholesky_of(K: Array, least: float = JITTER) -> Array:
+    """Lower Cholesky factor; the jitter grows tenfold, from `least` of the mean variance, until there is one."""
+    jitter = least * float(np.mean(np.diag(K)))
     for _ in range(12):
         try:
             return np.asarray(cholesky(K + jitter * np.eye(len(K)), lower=True, check_finite=False))
@@ -85,9 +45,8 @@ def _cholesky(K: Array) -> Array:
     raise np.linalg.LinAlgError("no jitter makes the covariance positive definite")
 
 
-def _least_squares(H: Array, KH: Array) -> Array:
-    """(p, p) inverse of H' K^-1 H; a basis function that adds nothing gets no weight instead of a huge one."""
-    A = H.T @ KH
+def inverse_of(A: Array) -> Array:
+    """(p, p) inverse of A = H' K^-1 H; a basis function that adds nothing gets no weight instead of a huge one."""
     return np.asarray(np.linalg.pinv(A, rcond=1e-12, hermitian=True))
 
 
@@ -99,7 +58,7 @@ def objective(theta: Array, D2: Array, y: Array, noise2: Array, H: Array, prior:
 
     Parameters
     ----------
-    theta : (d + 3,)
+    theta : (d + 4,)
     D2 : (d, n, n)
         Squared differences, one matrix for each coordinate.
     y, noise2 : (n,)
@@ -109,20 +68,21 @@ def objective(theta: Array, D2: Array, y: Array, noise2: Array, H: Array, prior:
 
     """
     n, nugget = len(y), math.exp(theta[-1])
-    Kf, by_lengthscale, by_share = kernel.slopes(D2, theta)
+    Kf, by_lengthscale, by_roughness, by_share = kernel.slopes(D2, theta)
     K = Kf.copy()
     K.flat[:: n + 1] += nugget + noise2
-    L = _cholesky(K)
+    L = cholesky_of(K)
     inverse = dpotri(L, lower=1)[0]
     inverse = np.tril(inverse) + np.tril(inverse, -1).T
     KH = inverse @ H
-    beta = _least_squares(H, KH) @ (KH.T @ y)
+    beta = inverse_of(H.T @ KH) @ (KH.T @ y)
     alpha = inverse @ (y - H @ beta)
     z = (theta - prior.mean) / prior.sd
     value = 0.5 * float((y - H @ beta) @ alpha) + float(np.log(np.diag(L)).sum()) + 0.5 * float(z @ z)
     W = inverse - np.outer(alpha, alpha)
     gradient = np.empty(len(theta))
     gradient[: -kernel.extra] = 0.5 * np.tensordot(by_lengthscale, W, axes=([1, 2], [0, 1]))
+    gradient[-4] = 0.5 * float((W * by_roughness).sum())
     gradient[-3] = 0.5 * float((W * by_share).sum())
     gradient[-2] = 0.5 * float((W * Kf).sum())
     gradient[-1] = 0.5 * nugget * float(np.trace(W))
@@ -143,7 +103,7 @@ def basis(U: Array, trend: Trend | None) -> Array:
 
 @dataclass(frozen=True)
 class Fitted:
-    """Hyper-parameters theta (d + 3,), what y was standardised with when they were found (centre, spread), and the
+    """Hyper-parameters theta (d + 4,), what y was standardised with when they were found (centre, spread), and the
     distance from the level beyond which values had a tolerance (far).
     """
 
@@ -153,19 +113,26 @@ class Fitted:
     far: float = math.inf
 
 
-def fit(X: Array, y: Array, noise: Array, starts: Sequence[Array] = (), trend: Trend | None = None) -> Fitted:
+def fit(
+    X: Array,
+    y: Array,
+    noise: Array,
+    starts: Sequence[Array] = (),
+    trend: Trend | None = None,
+    like: Fitted | None = None,
+) -> Fitted:
     """The theta of highest posterior density (MAP), by L-BFGS-B.
 
     Parameters
     ----------
     X : (n, d); y, noise : (n,)
-    starts : sequence of (d + 3,)
+    starts : sequence of (d + 4,)
         Where to begin; empty: the three starts of the prior.
     trend : U (m, d) -> (m,)
 
     """
     prior = Prior(X.shape[1])
-    centre, spread = standard(y)
+    centre, spread = standard(y) if like is None else (like.centre, like.spread)
     D2 = np.ascontiguousarray(((X[:, None, :] - X[None, :, :]) ** 2).transpose(2, 0, 1))
     arguments = (D2, (y - centre) / spread, (noise / spread) ** 2, basis(X, trend), prior)
     best, lowest = prior.mean, math.inf
@@ -181,10 +148,13 @@ def fit(X: Array, y: Array, noise: Array, starts: Sequence[Array] = (), trend: T
 
 @dataclass(frozen=True)
 class LooErrors:
-    """Leave-one-out errors: (n,) residuals in units of y's spread, and the same in units of their own uncertainty."""
+    """Leave-one-out errors of the points `at` (n,): residuals in units of y's spread, and z in units of their own
+    uncertainty.
+    """
 
     residuals: Array
     z: Array
+    at: NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -211,7 +181,7 @@ class GP:
 
     @property
     def theta(self) -> Array:
-        """(d + 3,) the hyper-parameters."""
+        """(d + 4,) the hyper-parameters."""
         return self.fitted.theta
 
     @property
@@ -234,12 +204,22 @@ class GP:
 
     @cached_property
     def _solved(self) -> tuple[Factor, Array, Array]:
-        """The growing factor, L and L^-1; the jitter grows tenfold until there is a factor."""
-        theta, jitter = self.theta, JITTER * (math.exp(self.theta[-2]) + self.nugget)
+        """The growing factor, L and L^-1."""
+        theta = self.theta
+
+        def growing(jitter: float) -> Factor:
+            key = theta.tobytes() + np.float64(jitter).tobytes()
+            return factor(key, lambda A, B: matern(A, B, theta), jitter)
+
+        return self._factored(growing, self.X, self._extra)
+
+    def _factored(self, at: Callable[[float], Factor], X: Array, extra: Array) -> tuple[Factor, Array, Array]:
+        """The factor with L and L^-1 at X (n, d), as it is `at` some jitter, which grows tenfold until there is one."""
+        jitter = JITTER * (math.exp(self.theta[-2]) + self.nugget)
         for _ in range(12):
-            growing = factor(theta.tobytes() + np.float64(jitter).tobytes(), lambda A, B: matern52(A, B, theta), jitter)
+            growing = at(jitter)
             try:
-                return growing, *growing.solve(self.X, self._extra)
+                return growing, *growing.solve(X, extra)
             except np.linalg.LinAlgError:
                 jitter *= 10.0
         raise np.linalg.LinAlgError("no jitter makes the covariance positive definite")
@@ -256,7 +236,7 @@ class GP:
     @cached_property
     def _spread_of_beta(self) -> Array:
         """(p, p) inverse of H' K^-1 H."""
-        return _least_squares(self._basis, self._solved_basis)
+        return inverse_of(self._basis.T @ self._solved_basis)
 
     @cached_property
     def beta(self) -> Array:
@@ -270,10 +250,26 @@ class GP:
 
     @property
     def solved(self) -> dict[str, Array]:
-        """What a prediction is made of: ``L`` (n, n), ``alpha`` (n,) = K^-1 (y - H beta), ``basis`` (n, p) = K^-1 H and
-        ``A`` (p, p), the inverse of H' K^-1 H.
+        """What a prediction is made of: ``at`` = X (n, d), ``R`` (n, n) = L^-1, ``alpha`` (n,) = K^-1 (y - H beta),
+        ``basis`` (n, p) = K^-1 H and ``A`` (p, p), the inverse of H' K^-1 H.
         """
-        return {"L": self._solved[1], "alpha": self._alpha, "basis": self._solved_basis, "A": self._spread_of_beta}
+        return {
+            "at": self.X,
+            "R": self._solved[2],
+            "alpha": self._alpha,
+            "basis": self._solved_basis,
+            "A": self._spread_of_beta,
+        }
+
+    @property
+    def taking(self) -> int:
+        """Rows of a projection that take from the variance."""
+        return len(self.X)
+
+    @property
+    def approximation(self) -> dict[str, float]:
+        """How far it is from an exact process; empty for one that is exact."""
+        return {}
 
     @property
     def nugget(self) -> float:
@@ -295,7 +291,7 @@ class GP:
 
         Returns
         -------
-        V : (n + p, m)
+        V : (n + p, m), n = `taking`
             Such that the posterior covariance of U and U' is ``k(U, U') - V[:n]' V'[:n] + V[n:]' V'[n:]``: the data
             take away, the uncertain mean gives back.
         mean : (m,)
@@ -305,26 +301,30 @@ class GP:
         if keep:
             W = growing.project(self.X, L, U)
         else:
-            W = solve_triangular(L, matern52(self.X, U, self.theta), lower=True, check_finite=False)
+            W = solve_triangular(L, matern(self.X, U, self.theta), lower=True, check_finite=False)
         H = basis(U, self.trend)
         LH = solve_triangular(L, self._basis, lower=True, check_finite=False)
         rest = self._standardised - self._basis @ self.beta
         mean = H @ self.beta + W.T @ solve_triangular(L, rest, lower=True, check_finite=False)
         V = np.empty((n + H.shape[1], len(U)))
         V[:n] = W
-        values, vectors = np.linalg.eigh(self._spread_of_beta)
-        V[n:] = (np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T) @ (H.T - LH.T @ W)
+        V[n:] = self._give(H.T - LH.T @ W)
         return V, self.centre + self.spread * mean
+
+    def _give(self, unknown: Array) -> Array:
+        """(p, m) rows that the uncertain mean gives back, from what the data do not tell of the basis (p, m)."""
+        values, vectors = np.linalg.eigh(self._spread_of_beta)
+        return np.asarray((np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T) @ unknown)
 
     def covariance(self, A: Array, B: Array, VA: Array, VB: Array) -> Array:
         """(a, b) posterior covariance of A (a, d) and B (b, d) whose projections are VA and VB, in units of y."""
-        n = len(self.X)
-        inner = matern52(A, B, self.theta) - VA[:n].T @ VB[:n] + VA[n:].T @ VB[n:]
+        n = self.taking
+        inner = matern(A, B, self.theta) - VA[:n].T @ VB[:n] + VA[n:].T @ VB[n:]
         return np.asarray(inner * self.spread**2)
 
     def variance(self, V: Array) -> Array:
         """(m,) posterior variance of the latent function where the projection is V, in units of y."""
-        n, prior = len(self.X), math.exp(self.theta[-2])
+        n, prior = self.taking, math.exp(self.theta[-2])
         v = prior - np.einsum("ij,ij->j", V[:n], V[:n]) + np.einsum("ij,ij->j", V[n:], V[n:])
         return np.asarray(np.maximum(v, JITTER * prior) * self.spread**2)
 
@@ -335,6 +335,13 @@ class GP:
         V, mean = self.project(U)
         return mean, np.sqrt(self.variance(V))
 
+    def mean(self, U: Array) -> Array:
+        """(m,) mean of the latent function at U (m, d), without the work that its deviation takes."""
+        at, alpha = self.solved["at"], self.solved["alpha"]
+        found = [basis(u, self.trend) @ self.beta + matern(at, u, self.theta).T @ alpha
+                 for u in np.array_split(U, max(1, len(U) * len(at) // 1_000_000))]  # fmt: skip
+        return np.asarray(self.centre + self.spread * np.concatenate(found))
+
     def leave_one_out(self) -> LooErrors:
         """Errors at each point when it is left out, its theta kept; the mean is estimated anew each time."""
         inverse = self._solved[2]
@@ -342,7 +349,7 @@ class GP:
             "ij,jk,ik->i", self._solved_basis, self._spread_of_beta, self._solved_basis
         )
         diagonal = np.maximum(diagonal, 1e-300)
-        return LooErrors(self._alpha / diagonal, self._alpha / np.sqrt(diagonal))
+        return LooErrors(self._alpha / diagonal, self._alpha / np.sqrt(diagonal), np.arange(len(self.X)))
 
     def at_bounds(self, names: Sequence[str]) -> list[str]:
         """Hyper-parameters that lie at the edge of what they may be, such as ``"m_zp:low"``.
@@ -351,9 +358,9 @@ class GP:
         there is no noise: neither is reported.
         """
         bounds = Prior(self.X.shape[1]).bounds
-        labels = [*names, "additive", "variance", "nugget"]
+        labels = [*names, "roughness", "additive", "variance", "nugget"]
         low = [f"{n}:low" for n, t, (a, _) in zip(labels, self.theta, bounds, strict=True)
-               if n not in ("nugget", "additive") and t <= a + 1e-6]  # fmt: skip
+               if n not in ("nugget", "roughness", "additive") and t <= a + 1e-6]  # fmt: skip
         high = [f"{n}:high" for n, t, (_, b) in zip(labels, self.theta, bounds, strict=True)
-                if n not in (*names, "additive") and t >= b - 1e-6]  # fmt: skip
+                if n not in (*names, "roughness", "additive") and t >= b - 1e-6]  # fmt: skip
         return low + high

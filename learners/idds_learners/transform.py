@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit, ndtr, ndtri
 
 from idds_core.errors import IddsError
+from idds_core.space import Space
+from idds_learners.levels import Level
 
 __all__ = ["TRANSFORMS", "Scale"]
 
@@ -66,14 +68,18 @@ class Scale:
     Parameters
     ----------
     transform : {"probit", "log", "logit", "none"}
-    level : float
-        The contour, in the target's own unit.
+    level : float or (n,) array
+        The contour, in the target's own unit; where it depends on the point, that at the n points it was bound to.
     squash : float or None
         Width w of the squash, in units of the transformed target; None: no squash.
     below : bool
         Whether a point is excluded where the target is below `level` (else above).
     near : float
         Share of the values, nearest to the level, that are taken at their word.
+    target : str
+        The observation's name, where the contour has another.
+    varying : Level or None
+        A level that depends on the point: :meth:`on` binds it to a space, :meth:`at` to points.
 
     Examples
     --------
@@ -84,15 +90,26 @@ class Scale:
     """
 
     transform: str
-    level: float
+    level: Any
     squash: float | None = 6.0
     below: bool = True
     near: float = 0.75
+    target: str = ""
+    varying: Level | None = None
+
+    def on(self, space: Space) -> Scale:
+        """The same with a level of the parameters of that space."""
+        return self if self.varying is None else replace(self, varying=replace(self.varying, space=space))
+
+    def at(self, unit: Array) -> Scale:
+        """The same with the level that holds at unit (n, d)."""
+        return self if self.varying is None else replace(self, level=self.varying(unit), varying=None)
 
     @property
-    def threshold(self) -> float:
-        """The level in units of the transformed target."""
-        return float(TRANSFORMS[self.transform].forward(np.float64(self.level)))
+    def threshold(self) -> Any:
+        """The level in units of the transformed target: a number, or (n,) where it depends on the point."""
+        found = TRANSFORMS[self.transform].forward(np.asarray(self.level, dtype=float))
+        return float(found) if np.ndim(self.level) == 0 else found
 
     def forward(self, values: Array) -> Array:
         """(n,) values of the target -> (n,) transformed, squashed.
@@ -116,6 +133,11 @@ class Scale:
                 "Name the transform that suits the target (none suits all).",
             )
         return self._squashed(self._clipped(values))
+
+    def beyond(self, values: Array) -> Array:
+        """(n,) values -> -1 at or below the clip, +1 at or above its other end, else 0: more than that nobody knows."""
+        low, high = TRANSFORMS[self.transform].clip
+        return np.where(values <= low, -1.0, np.where(values >= high, 1.0, 0.0))
 
     def sigma(self, values: Array, sigmas: Array) -> Array:
         """(n,) standard deviations of the target -> (n,) of the transformed, squashed target; always finite.

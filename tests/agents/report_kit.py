@@ -33,7 +33,7 @@ def enlarged(view: LoopView, points: int = 300, turns: int = 40) -> LoopView:
     last = view.history.iterations[-1]
     for k in range(1, turns + 1):
         n = sum(p.iteration <= k for p in made)
-        theta = [math.log(0.4), math.log(0.4), 0.0, 0.0, math.log(1e-4)]
+        theta = [math.log(0.4), math.log(0.4), -2.0, 0.0, 0.0, math.log(1e-4)]
         fitted = {"theta": theta, "n": n, "centre": 0.0, "spread": 1.0, "far": None}
         state = {"gp": dict.fromkeys(("obs", "exp"), fitted)}
         told = {**last.diagnostics, "residuals": {}}

@@ -83,6 +83,8 @@ def test_what_an_answer_took_is_on_record_and_replay_does_not_look_at_it(tmp_pat
     rows = world.store.iterations.all(world.loop.id)
     assert all(row.took["ask"] > row.took["fit"] > 0 for row in rows)
     assert len({row.took["ask"] for row in rows}) == len(rows)  # no two are alike, and no answer depends on them
+    assert set(rows[0].took) == {"ask", "fit", "first_ask"}  # the first answer is about no iteration before
+    assert set(rows[1].took) == {"ask", "fit"}
     assert again(world).differences == ()
     assert "took" not in str(world.history.to_json())
 

@@ -156,6 +156,8 @@ def test_failures_are_grouped_and_capped(both: tuple[Store, LoopView], tmp_path:
          r"is at its lower bound, leave-one-out error 38 %"),
         ({"loo_rmse": 0.8}, "W-MODEL-003 .*leave-one-out error 80 %"),
         ({"loo_z2": 6.1, "kappa": 1.5}, r"W-MODEL-004 .*6.1 times what it expects; .* kappa 1.50"),
+        ({"approximation_error": 1.7}, "W-MODEL-005 .*the mean moves by 1.70 sd"),
+        ({"approximation_error": 0.3}, None),
         ({"at_bounds": ["variance:low"]}, None),
         ({}, None),
     ],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from idds_agents.report.best import bests, front_of, progress, sought
+from idds_agents.report.best import bests, front_of, progress, sought, volumes
 from idds_agents.report.page import make_report
 from idds_agents.result import open_result
 from tests.agents.cli_kit import Cli
@@ -56,8 +56,24 @@ def test_the_best_point_of_each_objective_is_shown(searches: Path, cli: Cli, nam
     document = cli("show", "--workdir", searches / name, "--json").json
     assert [b["target"] for b in document["best"]] == list(wanted)
     assert document.get("front", []) == [p.number for p in front_of(view)]
+    grown = [v for _, v in volumes(view)]
+    assert document.get("hypervolume") == (grown[-1] if len(wanted) > 1 else None)
     text = cli("show", "--workdir", searches / name).out
     assert all(f"{'smallest' if way == 'min' else 'largest'} {target} " in text for target, way in wanted.items())
+
+
+def test_a_search_tells_which_parameters_matter(searches: Path, cli: Cli, tmp_path: Path) -> None:
+    cli("plot", "--workdir", searches / "two", "--kind", "importance", "-o", tmp_path / "a.png", "--data",
+        tmp_path / "a.json")  # fmt: skip
+    tables = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))["tables"]
+    assert set(tables["importance"]["target"]) == {"loss", "cost"}
+    assert all(0 <= main <= total + 0.05 for main, total in zip(
+        tables["importance"]["main"], tables["importance"]["total"], strict=True))  # fmt: skip
+    store, view = opened(searches / "two")
+    text = make_report(view, store).text
+    store.close()
+    assert "Which parameters matter" in text
+    assert "share of the variance" in text
 
 
 def test_a_sweep_without_a_map_shows_the_smallest_values(searches: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import ndtr, ndtri
 
-from idds_learners.acquisition import Field, _Gain, expected_misclassified, gain_table, maximin, pick
+from idds_learners.acquisition import Field, _Gain, distances, expected_misclassified, gain_table, maximin, pick
 from idds_learners.surrogate import GP, Fitted, fit
 
 
@@ -113,6 +113,13 @@ def test_maximin_goes_where_nobody_has_looked_and_not_into_corners() -> None:
     assert first[0] > 0.6
     assert min(first.min(), 1 - first.max()) > 0.05
     assert np.linalg.norm(first - second) > 0.1
+
+
+def test_distances_to_many_points_are_those_to_the_nearest_of_them() -> None:
+    rng = np.random.default_rng(2)
+    unit, known = rng.random((50, 3)), rng.random((5000, 3))
+    expected = np.sqrt(((unit[:, None] - known[None]) ** 2).sum(2)).min(1)
+    np.testing.assert_allclose(distances(unit, known), expected, atol=1e-7)
 
 
 def test_maximin_is_its_definition() -> None:

@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from idds_core.states import PointState
 from idds_core.testing.toys import play
 from idds_learners import AskTell, CommandLearner, Gest, Optuna, Skopt, Sobol, replaying
 from idds_learners.ask_tell import vocs_of
+from idds_learners.optuna_sampler import SAMPLERS
 
 PLANE = Space(x=Real(-5, 10), y=Real(0, 15))
 MIXED = Space(kind=Categorical(["a", "b", "c"]), rate=Log(1e-4, 1, when="kind != 'c'"), n=Integer(1, 9),
@@ -42,16 +44,21 @@ def mixed(p: Mapping[str, Any]) -> Any:
 
 
 # ---------------------------------------------------------------------- Optuna
-@pytest.mark.parametrize("sampler", ["tpe", "cmaes", "nsga2", "random"])
+@pytest.mark.parametrize("sampler", [*SAMPLERS])
 def test_a_replayed_search_is_the_one_that_optuna_makes(sampler: str) -> None:
     """Batches, results in order: the same points as a study that never forgets."""
     import optuna
 
+    if sampler == "gp":
+        pytest.importorskip("torch", reason="Optuna's GP sampler needs torch: pip install torch")
     history = last(Optuna(sampler=sampler), PLANE, lambda p: Observation({"f": bowl(p)}), (4, 4, 4, 4, 4))
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     made = {"tpe": optuna.samplers.TPESampler, "cmaes": optuna.samplers.CmaEsSampler,
-            "nsga2": optuna.samplers.NSGAIISampler, "random": optuna.samplers.RandomSampler}[sampler]  # fmt: skip
-    study = optuna.create_study(sampler=made(seed=1))
+            "nsga2": optuna.samplers.NSGAIISampler, "random": optuna.samplers.RandomSampler,
+            "gp": optuna.samplers.GPSampler, "qmc": optuna.samplers.QMCSampler}[sampler]  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some of them are called experimental
+        study = optuna.create_study(sampler=made(seed=1))
     native = []
     for _ in range(5):
         trials = [study.ask() for _ in range(4)]
@@ -60,6 +67,7 @@ def test_a_replayed_search_is_the_one_that_optuna_makes(sampler: str) -> None:
             study.tell(trial, bowl(point))
             native.append(bowl(point))
     assert history.values("f") == pytest.approx(native, rel=1e-9)
+    assert history.values("f").min() == pytest.approx(study.best_value, rel=1e-9)  # replayed regret = native regret
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "cmaes", "nsga2"])
@@ -92,7 +100,7 @@ def test_several_objectives_go_to_a_sampler_that_can_have_them() -> None:
     assert history.iterations[-1].diagnostics["front"] >= 1
     assert Optuna(sampler="cmaes").supports.objectives == 1
     assert "categorical" not in Optuna(sampler="cmaes").supports.kinds
-    assert Optuna(sampler="best").problems() == ["sampler 'best' is none of tpe, gp, cmaes, nsga2, random"]
+    assert Optuna(sampler="best").problems() == ["sampler 'best' is none of tpe, gp, cmaes, nsga2, qmc, random"]
 
 
 def test_a_small_space_is_gone_through_once_and_it_is_said() -> None:
@@ -122,27 +130,8 @@ def test_what_does_not_work_with_scikit_optimize_is_told_at_the_door() -> None:
 
 
 # ---------------------------------------------------------------------- anybody's objects
-class Walk:
-    """Asked and told: from the best point so far a random step; 2 n numbers are drawn at each question."""
-
-    def __init__(self, space: Space, seed: int, width: float = 0.2) -> None:
-        self._space, self._rng, self._width = space, np.random.default_rng(seed), width
-        self._best: tuple[float, Any] = (math.inf, np.full(space.dimension, 0.5))
-        self.lost = 0
-
-    def ask(self, n: int) -> list[dict[str, Any]]:
-        steps = self._width * self._rng.standard_normal((n, self._space.dimension))
-        return self._space.from_unit(np.clip(self._best[1] + steps, 0, 1))
-
-    def tell(self, point: dict[str, Any], values: list[float] | None) -> None:
-        if values is None:
-            self.lost += 1
-        elif values[0] < self._best[0]:
-            self._best = (values[0], self._space.to_unit([point])[0])
-
-
 def test_an_object_that_is_asked_and_told_is_a_learner() -> None:
-    learner = AskTell(direction="max", make=f"{__name__}:Walk", options={"width": 0.1})
+    learner = AskTell(direction="max", make="tests.learners.generators:Walk", options={"width": 0.1})
     history = last(learner, PLANE, lambda p: Observation({"f": -bowl(p)}), (4,) * 12)
     assert history.values("f").max() > -1.0
     following = learner.ask(history, 4)

@@ -1,5 +1,6 @@
 """The benchmark scripts measure what they say."""
 
+import dataclasses
 import json
 import math
 import subprocess
@@ -10,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.fidelity import told
 from benchmarks.held_out import HELD_OUT
 from benchmarks.levelset import summary
 from benchmarks.problems import PROBLEMS
-from benchmarks.runs import Run, batches, first_of_two
+from benchmarks.proxy import Reading, quick
+from benchmarks.runs import Run, batches, first_of_two, learn, level_set
 from benchmarks.stopping import Outcome, run
 from benchmarks.stopping import summary as stops
 
@@ -85,3 +88,22 @@ def test_a_loop_on_an_easy_slope_concludes_and_is_right() -> None:
     assert found.concluded is not None
     assert found.error is not None
     assert found.error <= 0.01
+
+
+def test_core_hours_are_those_from_which_on_the_median_stays_below_the_tolerance() -> None:
+    bad, good = np.full(20, 0.02), np.full(20, 0.02)
+    good[5:] = 0.005  # from 1.2 core hours on
+    good[8] = 0.02
+    found = told(np.array([good, good, bad]), 4.0)
+    assert found["core_hours"] == pytest.approx(2.0)
+    assert found["median_at"] == {"2": 0.5, "4": 0.5}
+    assert found["share_below_at_end"] == pytest.approx(2 / 3)
+    assert math.isinf(told(np.array([good, bad, bad]), 4.0)["core_hours"])
+
+
+def test_a_quick_loop_is_shown_to_a_learner_as_the_engine_does_it() -> None:
+    problem = dataclasses.replace(PROBLEMS["monoH3"], budget=24)
+    asks = Reading(dataclasses.replace(level_set(problem), trend="quick.f"), {"quick": quick(1000, 96, 0.0)})
+    run, points = learn(problem, asks, 1000)
+    assert len(points) == 24
+    assert run.records[-1][1] < 0.03

@@ -62,6 +62,22 @@ def test_two_iterations_at_half_the_tolerance_with_eight_residuals_are_convergen
     assert "0.500%" in verdict.reason
 
 
+def test_each_of_several_contours_may_have_a_tolerance_of_its_own() -> None:
+    def told(obs: float, exp: float) -> Any:
+        return history(0.02, 0.02, 0.02, targets={"obs": {"emv": obs}, "exp": {"emv": exp}})
+
+    until = BoundaryConverged({"obs": 0.01, "exp": 0.05})
+    assert until.check(told(0.004, 0.02)).kind is K.CONVERGED  # half of 0.05 is 0.025
+    assert until.check(told(0.004, 0.03)).kind is K.GO_ON
+    assert until.check(told(0.006, 0.001)).kind is K.GO_ON
+    assert BoundaryConverged({"exp": 0.05}).check(told(0.03, 0.02)).kind is K.GO_ON  # obs has the tightest
+    assert BoundaryConverged(0.05).check(told(0.004, 0.02)).kind is K.CONVERGED
+    assert build(json.loads(json.dumps(describe(until, CONDITIONS))), CONDITIONS) == until
+    (gauge,) = until.gauges(told(0.004, 0.02))
+    assert (gauge.value, gauge.limit) == (0.004, 0.005)
+    assert BoundaryConverged({"obs": -1}).problems() == ["tol of obs=-1 is not above 0"]
+
+
 @pytest.mark.parametrize(
     ("past", "why"),
     [

@@ -89,3 +89,24 @@ def test_a_map_without_a_crossing_has_no_line() -> None:
 def test_what_cannot_be_drawn_is_refused_in_words(space: Space, code: str) -> None:
     with pytest.raises(IddsError, match=code):
         grid_map(Told(radius2), space)
+
+
+def test_a_map_ends_where_points_probably_cannot_exist() -> None:
+    @dataclass(frozen=True)
+    class Halved:
+        targets: tuple[str, ...] = ("f",)
+
+        def predict(self, points: Any) -> Any:
+            x = np.array([p["x"] for p in points])
+            return {"f": Prediction(x, np.full(len(x), 0.1), (x > 0).astype(float))}
+
+        def can_exist(self, points: Any) -> Any:
+            return np.array([0.9 if p["y"] < 0 else 0.1 for p in points])
+
+    found = grid_map(Halved(), Space(x=Real(-1, 1), y=Real(-1, 1)), 21)
+    assert found.exists is not None
+    assert (found.allowed == (found.exists > 0.5)).all()
+    assert np.isnan(found.predictions["f"].mean[~found.allowed]).all()
+    (line,) = found.lines("f")
+    assert line[:, 1].max() < 0
+    assert found.excluded_share("f") == pytest.approx(0.5, abs=0.05)

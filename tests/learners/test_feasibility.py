@@ -13,7 +13,7 @@ from idds_core.history import History
 from idds_core.space import Integer, Real, Space
 from idds_core.states import PointState
 from idds_core.testing.toys import CIRCLE, play
-from idds_learners import LevelSet, Sobol, factor, mapping
+from idds_learners import LevelSet, Sobol, factor, feasibility
 from idds_learners.feasibility import SURE, probability, process
 
 GRID = np.stack(np.meshgrid(*[np.linspace(-0.99, 0.99, 67)] * 2, indexing="ij"), axis=-1).reshape(-1, 2)
@@ -48,7 +48,7 @@ def error(history: History) -> float:
 def test_far_fewer_infeasible_points_are_proposed_and_the_contour_is_as_good(monkeypatch: pytest.MonkeyPatch) -> None:
     seeds = (1, 2, 3)
     learnt = [run(seed) for seed in seeds]
-    monkeypatch.setattr(mapping, "_feasible", lambda history: None)
+    monkeypatch.setattr(feasibility, "of_history", lambda history: None)
     blind = [run(seed) for seed in seeds]
     first = [sum(p.state is PointState.INFEASIBLE for p in h.points[:10]) for h in learnt]
     more = [sum(len(h.infeasible) for h in runs) - sum(first) for runs in (learnt, blind)]

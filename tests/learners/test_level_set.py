@@ -50,6 +50,9 @@ def test_targets_are_given_as_one_name_or_several(targets: Any) -> None:
         (LevelSet("f", level=1.5), "level 1.5 of f has no probit"),
         (LevelSet("f", level=0.0, transform="log"), "level 0.0 of f has no log"),
         (LevelSet("f", level={"g": 0.1}), "level None of f is no number"),
+        (LevelSet("f", level={"f": {"up": 1.5}}), "level 1.5 of f.up has no probit"),
+        (LevelSet("f", level={"f": {"1st": 0.1}}), "contour '1st' of f is no name"),
+        (LevelSet("f", level={"f": {}}), "level of f names no contour"),
         (LevelSet("f", excluded="left"), "neither below nor above"),
         (LevelSet(["f", "f"]), "repeat a name"),
         (LevelSet("f", first=0), "first=0 is below 1"),
@@ -81,15 +84,22 @@ def test_the_first_design_grows_with_the_dimension(d: int, n: int) -> None:
     assert len(LevelSet("f").ask(History(space), 100).points) == n
 
 
+def test_points_that_come_one_by_one_have_a_smaller_first_design_in_two_dimensions() -> None:
+    history = circle(batches=(6,))[-1]
+    learner = LevelSet(["f"], level=CIRCLE.level, transform="none")
+    assert learner.ask(history, 1).points != Sobol().ask(history, 1).points
+    assert learner.ask(history, 8).points[:2] == Sobol().ask(history, 2).points
+
+
 def test_a_small_first_batch_is_filled_up_by_sobol_before_the_map_is_asked() -> None:
     history = circle(batches=(8,))[-1]
-    learner = LevelSet(["f"], level=CIRCLE.level, transform="none")
+    learner = LevelSet(["f"], level=CIRCLE.level, transform="none", first=10)
     assert learner.ask(history, 2).points == Sobol().ask(history, 2).points
     assert learner.ask(history, 4).points[2:] != Sobol().ask(history, 4).points[2:]
 
 
 def test_failed_points_are_replaced_in_the_first_design() -> None:
-    learner = LevelSet("f", level=CIRCLE.level, transform="none")
+    learner = LevelSet("f", level=CIRCLE.level, transform="none", first=10)
 
     def half(number: Any, point: Any) -> Any:
         return CIRCLE.observe(number, point) if number % 2 else PointState.FAILED

@@ -191,6 +191,7 @@ def test_more_points_than_a_process_takes_are_thinned_out(monkeypatch: pytest.Mo
     monkeypatch.setattr("idds_learners.searching.MOST", 20)
     history = last(Optimum(), PLANE, branin, (30, 4, 4))
     assert len(history.measured) == 38
+    assert [r.diagnostics["n_used"] for r in history.iterations] == [20, 20, 20]
     assert history.values("f").min() < 2.0
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.optimize import check_grad
 
-from idds_learners import surrogate as model
-from idds_learners.surrogate import GP, Fitted, Prior, basis, fit, matern52, objective, standard
+from idds_learners.prior import LENGTHSCALE_BOUNDS, NUGGET_BOUNDS, Prior
+from idds_learners.surrogate import GP, Fitted, basis, fit, matern, objective, standard
 
 
 def data(n: int = 14, d: int = 2, seed: int = 0) -> Any:
@@ -16,7 +16,7 @@ def data(n: int = 14, d: int = 2, seed: int = 0) -> Any:
     return X, np.sin(4 * X[:, 0]) + X.sum(1) ** 2, rng.random(n) * 0.1
 
 
-THETA = np.array([*np.log([0.4, 0.9]), 0.5, *np.log([1.7, 1e-3])])
+THETA = np.array([*np.log([0.4, 0.9]), -1.0, 0.5, *np.log([1.7, 1e-3])])
 
 
 def given(y: Any, theta: Any = THETA) -> Fitted:
@@ -29,7 +29,7 @@ def test_the_gradient_is_that_of_finite_differences(d: int) -> None:
     D2 = ((X[:, None] - X[None]) ** 2).transpose(2, 0, 1)
     prior, H = Prior(d), basis(X, lambda U: np.exp(U[:, 0]))
     for seed in range(3):
-        theta = prior.mean + 0.5 * np.random.default_rng(seed).normal(size=d + 3)
+        theta = prior.mean + 0.5 * np.random.default_rng(seed).normal(size=d + 4)
 
         def value(t: Any, D2: Any = D2, H: Any = H) -> float:
             return objective(t, D2, y, noise**2, H, prior)[0]
@@ -44,12 +44,12 @@ def test_the_gradient_is_that_of_finite_differences(d: int) -> None:
 def brute(gp: Any, U: Any) -> Any:
     """Mean and sd by the textbook: a constant mean with a flat prior is a huge constant in the covariance."""
     ys = (gp.y - gp.centre) / gp.spread
-    K = matern52(gp.X, gp.X, gp.theta) + np.diag(gp.nugget + (gp.noise / gp.spread) ** 2)
-    inverse, k, one = np.linalg.inv(K), matern52(gp.X, U, gp.theta), np.ones(len(ys))
+    K = matern(gp.X, gp.X, gp.theta) + np.diag(gp.nugget + (gp.noise / gp.spread) ** 2)
+    inverse, k, one = np.linalg.inv(K), matern(gp.X, U, gp.theta), np.ones(len(ys))
     beta = one @ inverse @ ys / (one @ inverse @ one)
     mean = beta + k.T @ inverse @ (ys - beta)
     h = 1 - one @ inverse @ k
-    variance = np.diag(matern52(U, U, gp.theta) - k.T @ inverse @ k) + h**2 / (one @ inverse @ one)
+    variance = np.diag(matern(U, U, gp.theta) - k.T @ inverse @ k) + h**2 / (one @ inverse @ one)
     return gp.centre + gp.spread * mean, gp.spread * np.sqrt(variance)
 
 
@@ -80,7 +80,7 @@ def test_leave_one_out_is_what_leaving_out_gives() -> None:
     found = gp.leave_one_out()
     for i in range(len(y)):
         keep = np.arange(len(y)) != i
-        K = matern52(X, X, THETA) + np.diag(gp.nugget + (noise / gp.spread) ** 2)
+        K = matern(X, X, THETA) + np.diag(gp.nugget + (noise / gp.spread) ** 2)
         ys, one = (y - gp.centre) / gp.spread, np.ones(len(y) - 1)
         inverse = np.linalg.inv(K[np.ix_(keep, keep)])
         beta = one @ inverse @ ys[keep] / (one @ inverse @ one)
@@ -99,7 +99,7 @@ def test_a_fit_is_at_a_maximum_inside_the_bounds() -> None:
     ys = (y - y.mean()) / y.std()
     D2 = ((X[:, None] - X[None]) ** 2).transpose(2, 0, 1)
     best = objective(theta, D2, ys, (noise / y.std()) ** 2, basis(X, None), prior)[0]
-    for step in 0.3 * np.vstack([np.eye(5), -np.eye(5)]):
+    for step in 0.3 * np.vstack([np.eye(6), -np.eye(6)]):
         near = np.clip(theta + step, *prior.bounds.T)
         assert objective(near, D2, ys, (noise / y.std()) ** 2, basis(X, None), prior)[0] >= best - 1e-6
 
@@ -141,7 +141,7 @@ def test_the_jitter_grows_until_the_matrix_has_a_factor() -> None:
 
 def test_parameters_at_a_bound_that_spoils_the_map_are_named() -> None:
     X, y, noise = data()
-    low, high = np.log(model.LENGTHSCALE_BOUNDS)
-    theta = np.array([low, high, 0.0, 0.0, np.log(model.NUGGET_BOUNDS[1])])
+    low, high = np.log(LENGTHSCALE_BOUNDS)
+    theta = np.array([low, high, 0.0, 0.0, 0.0, np.log(NUGGET_BOUNDS[1])])
     assert GP(X, y, noise, given(y, theta)).at_bounds(["x", "y"]) == ["x:low", "nugget:high"]
     assert GP(X, y, noise, given(y)).at_bounds(["x", "y"]) == []

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from idds_agents.by_hand import Asked, begun
 from idds_agents.by_hand import ask as asked
 from idds_agents.cli.assignments import assignments
-from idds_agents.cli.campaign import is_file, number_of, opened, request, values_of
+from idds_agents.cli.campaign import is_file, observed_values, opened, request, values_of
 from idds_agents.cli.problems import FINE, InputError
 from idds_agents.cli.text import columns, number, print_json, say
 from idds_agents.cli.where import resolve_loop
@@ -78,6 +78,5 @@ def tell(words: Sequence[str], workdir: Path | None, *, infeasible: str | None, 
     if (infeasible is None) == (not texts):
         raise InputError.of("E-USAGE-007", "what is told of the point", "give values, or --infeasible WHY", "",
                             "For example: idds-core tell bench 3 cls=0.04.")  # fmt: skip
-    values: Mapping[str, float] = {name: number_of(text, name) for name, text in texts.items()}
-    given = {"point": int(point), "values": values, "infeasible": infeasible}
+    given = {"point": int(point), "values": observed_values(texts), "infeasible": infeasible}
     return request("tell", path or None, workdir, lambda *_: given, as_json=as_json)

@@ -33,6 +33,7 @@ __all__ = [
     "extend_verb",
     "is_file",
     "number_of",
+    "observed_values",
     "opened",
     "points_of",
     "request",
@@ -265,6 +266,11 @@ def number_of(text: str, what: str) -> float:
     return value
 
 
+def observed_values(texts: Mapping[str, str]) -> dict[str, float | str]:
+    """What an observation is made of: numbers, and the side of what is censored."""
+    return {n: text if n.endswith("_censored") else number_of(text, n) for n, text in texts.items()}
+
+
 def _parameters(space: Space, texts: Mapping[str, str]) -> dict[str, Any]:
     unknown = [n for n in texts if n not in space.parameters]
     missing = [n for n in space.names if n not in texts]
@@ -296,12 +302,13 @@ def points_of(space: Space, words: Sequence[str], file: Path | None) -> list[dic
 
 
 def rows_of(space: Space, targets: Sequence[str], file: Path) -> list[dict[str, Any]]:
-    """Measured points of a CSV file: a column for each parameter and target, optionally for their sigmas."""
+    """Measured points of a CSV file: a column for each parameter and target, optionally for sigmas and censoring."""
     found = []
     for row in _table(file):
         texts = {n: row[n] for n in space.names if n in row}
-        names = [n for t in targets for n in (t, f"{t}_sigma") if row.get(n, "") != ""]
-        found.append({"parameters": _parameters(space, texts), "values": {n: number_of(row[n], n) for n in names}})
+        names = [n for t in targets for n in (t, f"{t}_sigma", f"{t}_censored") if row.get(n, "") != ""]
+        given = observed_values({n: row[n] for n in names})
+        found.append({"parameters": _parameters(space, texts), "values": given})
     return found
 
 

@@ -20,7 +20,7 @@ from idds_agents.report.compare import (
     point_differences,
 )
 from idds_agents.report.reading import LoopView, view_loop
-from idds_agents.report.surface import levels_of, need_surrogate
+from idds_agents.report.surface import level_words, need_surrogate
 from idds_core.errors import IddsError
 
 __all__ = ["compare"]
@@ -124,7 +124,7 @@ def _about(side: Side) -> dict[str, Any]:
         "path": view.path,
         "state": str(view.record.state),
         "evaluations": view.evaluations,
-        "levels": levels_of(view),
+        "levels": level_words(view),
         "digest": view.history.digest,
     }
 

@@ -8,7 +8,7 @@ from typing import Any
 from idds_agents.cli.text import columns
 from idds_agents.report.charts import finite
 
-__all__ = ["diagnosis"]
+__all__ = ["approximated", "diagnosis"]
 
 # diagnostic of a target -> head of its column, and what it is multiplied by; shares are told in per cent
 _COLUMNS = {
@@ -18,6 +18,7 @@ _COLUMNS = {
     "loo_rmse": ("loo error", 1.0),
     "loo_z2": ("z^2", 1.0),
     "kappa": ("kappa", 1.0),
+    "approximation_error": ("approximation", 1.0),
 }
 
 
@@ -44,10 +45,29 @@ def diagnosis(diagnostics: Mapping[str, Any], took: Mapping[str, float]) -> list
         lines.append(
             f"largest unexplored ball: radius {radius:.3g} in the unit cube, {100 * volume:.3g} % of the space"
         )
+    words = approximated(diagnostics)
+    if words:
+        lines.append(words)
     if took:
         words = ", ".join(f"{name} {seconds:.3g} s" for name, seconds in took.items())
         lines.append(f"the learner took: {words}")
     return lines
+
+
+def approximated(diagnostics: Mapping[str, Any]) -> str:
+    """What the surrogate is made of, where it is no exact process; empty where it is, or says nothing.
+
+    >>> approximated({"approximation": {"points": 5000, "inducing": 1500, "since": 8, "compared": 512,
+    ...                                 "difference": 0.0512}})
+    '5000 points are seen through 1500 of them and the newest 8; with a third less of these the mean moves by 0.0512 sd'
+    """
+    told = diagnostics.get("approximation")
+    numbers = [told.get(key) for key in ("points", "inducing", "since", "difference")] if isinstance(told, dict) else []
+    if not numbers or not all(map(finite, numbers)):
+        return ""
+    points, inducing, since, difference = numbers
+    return (f"{points:.0f} points are seen through {inducing:.0f} of them and the newest {since:.0f}; "
+            f"with a third less of these the mean moves by {difference:.3g} sd")  # fmt: skip
 
 
 def _cell(told: Mapping[str, Any], key: str) -> str:

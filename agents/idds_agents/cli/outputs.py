@@ -75,7 +75,7 @@ _WHY = record(
 )
 
 # ---------------------------------------------------------------------- comparing and taking away
-_SIDE = record(name=TEXT, path=TEXT, state=TEXT, evaluations=INTEGER, levels=by_name(NUMBER), digest=TEXT)
+_SIDE = record(name=TEXT, path=TEXT, state=TEXT, evaluations=INTEGER, levels=by_name(either(NUMBER, TEXT)), digest=TEXT)
 _PAIR = listed(NUMBER)
 _OVERLAP = record(
     excluded_share=_PAIR,

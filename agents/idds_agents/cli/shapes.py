@@ -76,7 +76,9 @@ def maybe(schema: Schema) -> Schema:
 
 #: name -> number, or the choice of a categorical parameter
 PARAMETERS = by_name(either(NUMBER, TEXT))
-OBSERVATION = record(values=by_name(NUMBER), sigmas=by_name(NUMBER), extras=by_name(NUMBER))
+OBSERVATION = record(
+    {"censored": by_name(TEXT)}, values=by_name(NUMBER), sigmas=by_name(NUMBER), extras=by_name(NUMBER)
+)
 #: what a point adds to another: itself once more, or so much more of what that one is made of
 ADDS = record({"replicate": FLAG, "more": by_name(NUMBER)}, to=INTEGER)
 INVARIANTS: dict[str, Schema] = {"invariants": by_name(INTEGER), "violations": by_name(listed(TEXT))}
@@ -117,6 +119,8 @@ CHOSEN: Schema = {
             "expected": by_name(by_name(NUMBER)),
             "retry_of": INTEGER,
             "reason": TEXT,
+            "events": NUMBER,
+            "choices": by_name(record(cost=NUMBER, taken=NUMBER)),
         },
         why=maybe(TEXT),
         text=TEXT,

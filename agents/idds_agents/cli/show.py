@@ -21,7 +21,7 @@ from idds_agents.report.document import (
 )
 from idds_agents.report.reading import LoopView, view_loop
 from idds_agents.topups import said_of
-from idds_core.history import History
+from idds_core.history import History, Observation
 from idds_core.store import Job, Store
 
 __all__ = ["ls", "show"]
@@ -110,6 +110,11 @@ def _lines(document: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _pair(name: str, value: Any) -> str:
+    text = _fact("", value)
+    return f"{name} {text}" if text[:2] in ("> ", "< ") else f"{name}={text}"  # a bound says its own sign
+
+
 def _fact(name: str, value: Any) -> str:
     if name == "elapsed_s":
         return duration(float(value))
@@ -121,8 +126,11 @@ def _fact(name: str, value: Any) -> str:
                          f"({_fact('', b['parameters'])})" for b in value)  # fmt: skip
     if name == "adds":
         return said_of(value)
+    if name == "observation" and isinstance(value, dict):
+        seen = {**value, "values": Observation.from_json(value).said}
+        value = {k: v for k, v in seen.items() if k != "censored"}
     if isinstance(value, dict):
-        return ", ".join(f"{k}={_fact('', v)}" for k, v in value.items() if v not in ({}, None))
+        return ", ".join(_pair(k, v) for k, v in value.items() if v not in ({}, None))
     return ", ".join(map(str, value)) if isinstance(value, list) else number(value)
 
 
@@ -175,7 +183,7 @@ def _failures(found: list[dict[str, Any]]) -> list[str]:
 
 def _seen(point: dict[str, Any]) -> str:
     observation = point["observation"]
-    return _fact("", observation["values"]) if observation else ""
+    return _fact("", Observation.from_json(observation).said) if observation else ""
 
 
 def _reports(job: dict[str, Any]) -> list[str]:
@@ -249,7 +257,7 @@ def _hidden(store: Store, target: Target) -> _Listing:
 def _points(loop: str, history: History, iteration: int) -> _Listing:
     rows: list[list[Any]] = [
         [point_path(loop, p.iteration, p.number), str(p.state), _fact("", dict(p.parameters)),
-         _fact("", dict(p.observation.values)) if p.observation else "",
+         _fact("", p.observation.said) if p.observation else "",
          said_of(p.adds, history.replaced.get(p.number))]
         for p in history.points
         if p.iteration == iteration

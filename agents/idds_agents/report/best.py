@@ -13,7 +13,7 @@ from idds_core.optima import directions, front, running_best
 from idds_core.plugins import LEARNERS, build
 from idds_core.ports import Mapper
 
-__all__ = ["Best", "best_documents", "bests", "front_of", "progress", "ranked", "sought"]
+__all__ = ["Best", "best_documents", "bests", "front_of", "progress", "ranked", "sought", "volumes"]
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,13 @@ def front_of(view: LoopView) -> list[Point]:
     return [p for p, kept in zip(points, front(np.array(rows)).tolist(), strict=True) if kept]
 
 
+def volumes(view: LoopView) -> list[tuple[int, float]]:
+    """(evaluations, hypervolume of the front) of each iteration whose learner told it."""
+    told = [(i.number, i.diagnostics.get("hypervolume")) for i in view.iterations]
+    return [(sum(p.iteration <= n for p in view.history.measured), float(v)) for n, v in told
+            if isinstance(v, (int, float))]  # fmt: skip
+
+
 def best_documents(view: LoopView) -> dict[str, Any]:
     """``best`` and, with several objectives, ``front``, for ``show``; empty for a loop that draws a map."""
     found: dict[str, Any] = {}
@@ -97,4 +104,7 @@ def best_documents(view: LoopView) -> dict[str, Any]:
     on_front = front_of(view)
     if on_front:
         found["front"] = [p.number for p in on_front]
+    known = volumes(view)
+    if known:
+        found["hypervolume"] = known[-1][1]
     return found

@@ -21,6 +21,7 @@ _KNOWN: Mapping[str, tuple[str, float, str, bool, float | None]] = {
     "kappa": ("kappa: how much the uncertainty is inflated", 1.0, "", False, 1.0),
     "loo_rmse": ("Leave-one-out error, in units of the spread", 1.0, "", False, None),
     "loo_z2": ("Leave-one-out z²: 1 is as large as expected", 1.0, "", True, 1.0),
+    "approximation_error": ("Move of the mean with a third less of the inducing points, in sd", 1.0, "", False, 1.0),
     "excluded_share": ("Share of the space that is excluded", 100.0, "%", False, None),
     "unexplored_volume": ("Largest ball without a point, as a share of the space", 100.0, "%", False, None),
     "expected_improvement": ("Expected improvement of the most promising point", 1.0, "", True, None),
@@ -80,7 +81,7 @@ def charts(view: LoopView, gauges: Sequence[Gauge]) -> list[dict[str, Any]]:
 
 def _took(view: LoopView) -> list[tuple[str, list[tuple[int, float]]]]:
     """Seconds of the answers by part."""
-    parts = dict.fromkeys(part for i in view.iterations for part in i.took)
+    parts = dict.fromkeys(part for i in view.iterations for part in i.took if not part.startswith("first_"))
     return [(part, [(i.number, i.took[part]) for i in view.iterations if part in i.took]) for part in parts]
 
 

@@ -53,6 +53,9 @@ def choice_text(told: Mapping[str, Any]) -> str:
 
     >>> choice_text({"why": "refine", "rank": 2, "of": 6, "score": 0.0042})
     'it was chosen to refine the contour: 2nd of 6, takes 0.42 % of the space out of doubt'
+    >>> each = {"50": {"cost": 0.5, "taken": 0.4}, "90": {"cost": 0.9, "taken": 0.6}}
+    >>> choice_text({"why": "refine", "events": 50, "choices": each})
+    'it was chosen to refine the contour; 50 events take 40 % of the variance there for 0.5 (90: 60 % for 0.9)'
     """
     why = told.get("why")
     words = _WORDS.get(str(why), str(why)[:_MOST]) if why else _UNKNOWN
@@ -65,7 +68,25 @@ def choice_text(told: Mapping[str, Any]) -> str:
         more.append(f"{_nth(told['rank'])} of {told['of']}")
     if _number(told.get("score")):
         more.append(_scored(why, told["score"]))
-    return "; ".join([": ".join([words, ", ".join(more)] if more else [words]), *_expected(told.get("expected"))])
+    said = ": ".join([words, ", ".join(more)] if more else [words])
+    return "; ".join([said, *_events(told), *_expected(told.get("expected"))])
+
+
+def _events(told: Mapping[str, Any]) -> list[str]:
+    """Why so many events, where they were chosen: what each number would have taken away, and cost."""
+    number, given = told.get("events"), told.get("choices")
+    if not _number(number):
+        return []
+    each = given if isinstance(given, Mapping) else {}
+    known = {
+        n: c for n, c in each.items() if isinstance(c, Mapping) and _number(c.get("taken")) and _number(c.get("cost"))
+    }
+    if str(number) not in known:
+        return [f"{number} events"]
+    said = {n: f"{100 * c['taken']:.2g} % {{}}for {c['cost']:.3g}" for n, c in known.items()}
+    others = "; ".join(f"{n}: {text.format('')}" for n, text in said.items() if n != str(number))
+    best = f"{number} events take {said[str(number)].format('of the variance there ')}"
+    return [f"{best} ({others})" if others else best]
 
 
 def _scored(why: object, score: float) -> str:

@@ -8,7 +8,8 @@ from itertools import combinations, product
 from typing import TYPE_CHECKING, Any
 
 from idds_agents.report.reading import LoopView
-from idds_agents.report.surface import Surface, levels_of, surface_of
+from idds_agents.report.surface import Surface, levels_of, observed, surface_of
+from idds_core.contour import can_exist
 from idds_core.errors import IddsError, did_you_mean
 from idds_core.history import Point
 from idds_core.ports import Prediction, Surrogate
@@ -59,6 +60,7 @@ def centre(view: LoopView, target: str | None = None) -> Centre:
     name = target or (targets[0] if targets else None)
     level = levels_of(view).get(name) if name is not None else None
     if name is not None and level is not None and view.history.measured:
+        name = observed(view, name)
         best = min(view.history.measured, key=lambda p: (abs(_value(p, name) - level), p.number))
         return Centre(dict(best.parameters), f"point {best.number}, {name} = {_value(best, name):.3g}")
     space = view.plan.loop.space
@@ -133,8 +135,15 @@ class _CutSurrogate:
     def levels(self) -> Mapping[str, float]:
         return dict(getattr(self.whole, "levels", {}))
 
+    def levels_at(self, points: Sequence[Mapping[str, Any]]) -> Mapping[str, NDArray[np.float64]]:
+        found: Callable[[Any], Mapping[str, Any]] = getattr(self.whole, "levels_at", lambda _: {})
+        return found([{**self.fixed, **p} for p in points])
+
     def predict(self, points: Sequence[Mapping[str, Any]]) -> Mapping[str, Prediction]:
         return self.whole.predict([{**self.fixed, **p} for p in points])
+
+    def can_exist(self, points: Sequence[Mapping[str, Any]]) -> NDArray[np.float64] | None:
+        return can_exist(self.whole, [{**self.fixed, **p} for p in points])
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from idds_agents.report.reading import LoopView
-from idds_agents.report.surface import Surface, levels_of
+from idds_agents.report.surface import Surface, level_words
 
 __all__ = ["contour_csv", "contour_json", "head", "write_products", "write_whole"]
 
@@ -48,7 +48,7 @@ def contour_document(view: LoopView, surface: Surface) -> dict[str, Any]:
     """The contour with what it was made from."""
     return {
         **head(view),
-        "level": levels_of(view),
+        "level": level_words(view),
         "lines": [
             {"target": line.target, "curve": line.curve, "segment": line.segment, "points": line.points.tolist()}
             for line in surface.all_lines()

@@ -25,6 +25,7 @@ _MOST_GROUPS = 40
 _TAILS_OF_A_GROUP = 2
 _POOR_LOO = 0.5
 _POOR_Z2 = 4.0
+_ROUGH = 1.0
 _JOINTS = {"any": " | ", "all": " & "}
 # Of the step's own fields: those that are said in columns of their own
 _SAID = frozenset({"name", "function", "run", "arguments", "optional", "requires", "retry", "provider"})
@@ -151,6 +152,11 @@ def warnings_of(view: LoopView) -> list[Problem]:
             why += f"; its band is widened by kappa {kappa:.2f}" if kappa else ""
             found.append(Problem("W-MODEL-004", f"the surrogate of {target} is too sure of itself", why, "",
                                  "Take its band as too narrow."))  # fmt: skip
+        rough = numbers.get("approximation_error")
+        if rough is not None and rough > _ROUGH:
+            found.append(Problem("W-MODEL-005", f"the surrogate of {target} is a rough approximation of an exact one",
+                                 f"with a third less of its inducing points the mean moves by {rough:.2f} sd", "",
+                                 "Give the learner a larger exact, if time and memory allow."))  # fmt: skip
     return found
 
 

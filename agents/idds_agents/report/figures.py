@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Any
 from idds_agents.report.best import sought
 from idds_agents.report.cuts import ordered, slices
 from idds_agents.report.figure_data import FORMATS, Table, write_data
+from idds_agents.report.importance import draw_importance, importance_tables
 from idds_agents.report.map_data import line_table, map_documents
 from idds_agents.report.plot import CURVE_NODES, check_target, draw_surface
 from idds_agents.report.plot_learner import (
     convergence_table,
     draw_convergence,
-    draw_importance,
-    importance_of,
-    importance_table,
 )
 from idds_agents.report.plot_points import draw_parallel, excluded_points
 from idds_agents.report.plot_shape import draw_pairs, draw_profiles, pair_shares, pair_tables, profile_table
@@ -27,7 +25,7 @@ from idds_agents.report.reading import LoopView
 from idds_agents.report.search_plot import draw_search, progress_table
 from idds_agents.report.shape import cloud, excluded_volume, profile
 from idds_agents.report.style import save
-from idds_agents.report.surface import GRID, Surface, need_surrogate, surface_of
+from idds_agents.report.surface import GRID, Surface, need_surrogate, observed, surface_of
 from idds_core.errors import IddsError, did_you_mean
 
 if TYPE_CHECKING:
@@ -174,7 +172,7 @@ def _pairs(view: LoopView, wanted: Wanted) -> Drawing:
 
 
 def _parallel(view: LoopView, wanted: Wanted) -> Drawing:
-    target = wanted.target or view.history.targets[0]
+    target = observed(view, wanted.target) if wanted.target else view.history.targets[0]
     table = points_columns(view)
     sides = excluded_points(view, target)
     table["excluded"] = [sides.get(p.number) for p in view.history.points]
@@ -183,9 +181,8 @@ def _parallel(view: LoopView, wanted: Wanted) -> Drawing:
 
 
 def _importance(view: LoopView, wanted: Wanted) -> Drawing:
-    found = importance_of(view, wanted.target)
-    return Drawing("importance", lambda: draw_importance(view, found, wanted.style),
-                   {"importance": importance_table(found)})  # fmt: skip
+    found, tables = importance_tables(view, wanted.target)
+    return Drawing("importance", lambda: draw_importance(view, found, wanted.style), tables)
 
 
 def _convergence(view: LoopView, wanted: Wanted) -> Drawing:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from idds_agents.report.extras import need
 from idds_agents.report.reading import LoopView
-from idds_agents.report.surface import CURVES, Line, Surface, levels_of, need_surrogate, surface_of
+from idds_agents.report.surface import CURVES, Line, Surface, level_words, need_surrogate, surface_of
 from idds_core.errors import IddsError
 from idds_core.history import Point
 from idds_core.space import Categorical, Integer, Ordered
@@ -72,7 +72,7 @@ class _Maker:
     def __init__(self, lib: Any, view: LoopView) -> None:
         self._lib = lib
         self._view = view
-        self._levels = levels_of(view)
+        self._levels = level_words(view)
         self._tables: list[Any] = []
         self._names: set[str] = set()
 
@@ -139,6 +139,9 @@ class _Maker:
                 uncertainty.values = sigmas
                 variable.add_uncertainty(uncertainty)
             table.add_variable(variable)
+            bounds = [o.censored.get(target, "") for o in seen]
+            if any(bounds):  # where the truth is on that side of the value, and no more is known
+                table.add_variable(self._variable(f"{target} censored", bounds, qualifiers=self._qualifiers(target)))
 
     def area(self, surface: Surface) -> None:
         """How much is excluded: the share of the allowed space on its own scales, and the area in natural units."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from idds_agents.report.reading import LoopView
 from idds_agents.report.style import DASHES, FORBIDDEN, INK, colour, legend_below
-from idds_agents.report.surface import Axis, Surface, forbidden, levels_of
+from idds_agents.report.surface import Axis, Surface, forbidden, levels_of, observed, rule
 from idds_core.history import Point
 from idds_core.states import PointState
 
@@ -70,12 +70,22 @@ def map_layers(axes: Axes, view: LoopView, surface: Surface, target: str | None,
     targets = [t for t in surface.targets if target in (None, t)]
     if len(targets) == 1:
         _excluded_side(axes, surface, targets[0])
+    theory = surface.bands if target is None else {}
+    for name, pair in theory.items():
+        shade = colour(targets.index(f"{name}.nominal") if f"{name}.nominal" in targets else targets.index(pair[0]))
+        axes.contourf(*surface.grid.axes, surface.between(name), levels=[0.0, 1e6], colors=[shade], alpha=0.28,
+                      zorder=1)  # fmt: skip
+        axes.fill([], [], color=shade, alpha=0.28, linewidth=0, label=f"{name}: up to down")
+    edges = {name for pair in theory.values() for name in pair}
     for i, name in enumerate(targets):
+        if name in edges:  # their own bands would hide the one between them
+            continue
         alpha = 0.12 if len(targets) > 2 else 0.22
         axes.contourf(*surface.grid.axes, surface.score(name), levels=[-1.0, 1.0], colors=[colour(i)], alpha=alpha,
                       zorder=1)  # fmt: skip
     _draw_forbidden(axes, surface)
-    drawn = [_draw_line(axes, surface, name, level_text(view, name), i, alone=alone) for i, name in enumerate(targets)]
+    drawn = [_draw_line(axes, surface, name, level_text(view, name), i, alone=alone, band=name not in edges)
+             for i, name in enumerate(targets)]  # fmt: skip
     return any(drawn)
 
 
@@ -89,22 +99,21 @@ def _excluded_side(axes: Axes, surface: Surface, target: str) -> None:
 
 
 def _draw_forbidden(axes: Axes, surface: Surface) -> None:
-    """The region against the constraints, on a finer grid of its own: its border has no stairs."""
+    """The region where nothing is, on a finer grid of its own: its border has no stairs."""
     if surface.grid.allowed.all():
         return
     x, y, outside = forbidden(surface)
     axes.contourf(x, y, outside, levels=[0.5, 1.5], colors=[FORBIDDEN], zorder=2)
-    label = " and ".join(surface.space.constraints)
-    axes.fill([], [], color=FORBIDDEN, label=f"not {label}" if len(label) < 40 else "not allowed")
+    axes.fill([], [], color=FORBIDDEN, label=rule(surface))
 
 
-def _draw_line(axes: Axes, surface: Surface, target: str, label: str, index: int, *, alone: bool) -> bool:
+def _draw_line(axes: Axes, surface: Surface, target: str, label: str, index: int, *, alone: bool, band: bool) -> bool:
     style: dict[str, Any] = {"color": colour(index), "linestyle": DASHES[index % len(DASHES)], "linewidth": 2.2}
     lines = surface.lines(target)
     for line in lines:
         axes.plot(line.points[:, 0], line.points[:, 1], zorder=4, **style)
     if lines or alone:
-        axes.plot([], [], label=f"{label} ({_BAND})" if lines else f"{label}: no line", **style)
+        axes.plot([], [], label=(f"{label} ({_BAND})" if band else label) if lines else f"{label}: no line", **style)
     return bool(lines)
 
 
@@ -146,10 +155,13 @@ def curve(axes: Axes, view: LoopView, surface: Surface, target: str, index: int)
     (axis,), p = surface.axes, surface.grid.predictions[target]
     axes.fill_between(axis.values, p.mean - p.sd, p.mean + p.sd, color=colour(index), alpha=0.22, linewidth=0)
     axes.plot(axis.values, p.mean, color=colour(index), linewidth=2.0, label=f"{target} ({_BAND})")
-    level = levels_of(view).get(target)
-    if level is not None:
-        axes.axhline(level, color=INK, linewidth=1.0, linestyle=(0, (4, 2)), label=f"level {level:g}")
-    axes.set_ylabel(target)
+    level = surface.grid.levels.get(target)
+    dashed: dict[str, Any] = {"color": INK, "linewidth": 1.0, "linestyle": (0, (4, 2))}
+    if isinstance(level, (int, float)):
+        axes.axhline(level, label=f"level {level:g}", **dashed)
+    elif level is not None:
+        axes.plot(axis.values, level, label=f"level of {target}", **dashed)
+    axes.set_ylabel(observed(view, target))
     axes.set_yscale("log" if spans_decades(p.mean - p.sd, p.mean) else "linear")
 
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from idds_agents.cli.diagnosis import approximated
 from idds_agents.cli.text import clean, duration
 from idds_agents.report import facts
 from idds_agents.report.best import bests, front_of, ranked, sought
@@ -19,6 +20,7 @@ from idds_agents.report.cuts import ordered, slices
 from idds_agents.report.document import excluded
 from idds_agents.report.export import write_whole
 from idds_agents.report.frames import Frame, frames, sliced
+from idds_agents.report.importance import weights_of
 from idds_agents.report.pictures import curve_figures, frame_notes, map_figure, slice_figures
 from idds_agents.report.reading import LoopView
 from idds_agents.topups import said_of
@@ -45,7 +47,7 @@ _MOODS: Mapping[LoopState, str] = {
     LoopState.STALLED: "warn",
 }
 _HEALTH = (("loo_rmse", "leave-one-out error"), ("loo_z2", "z²"), ("kappa", "kappa"), ("emv", "emv"),
-    ("band_volume", "band"))  # fmt: skip
+    ("approximation_error", "approximation"), ("band_volume", "band"))  # fmt: skip
 _ASKED = frozenset({"name", "space", "body", "learner", "until", "targets"})
 
 
@@ -197,7 +199,7 @@ def _search(view: LoopView) -> dict[str, Any] | None:
 
 
 def _row(view: LoopView, point: Point) -> dict[str, Any]:
-    values = point.observation.values if point.observation else {}
+    values = point.observation.said if point.observation else {}
     cells = [*(point.parameters[n] for n in view.plan.loop.space.names), *(values.get(t) for t in view.history.targets)]
     return {"number": point.number, "cells": [_short(c) for c in cells]}
 
@@ -251,9 +253,10 @@ def _health(view: LoopView) -> dict[str, Any]:
         "searching": bool(sought(view)),
         "health": told,
         "excluded": _excluded(view),
-        "importance": _importance(told),
+        "importance": _importance(view),
         "health_columns": [(key, title) for key, title in _HEALTH if key in known],
         "coverage": coverage,
+        "approximated": approximated(newest),
     }
 
 
@@ -269,23 +272,21 @@ def _excluded(view: LoopView) -> dict[str, str]:
     return found
 
 
-def _importance(told: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """For each target its parameters with a bar of 1 / lengthscale, those that matter most first."""
+def _importance(view: LoopView) -> list[dict[str, Any]]:
+    """For each target its parameters with a bar, those that matter most first, and the pairs that act together."""
     found = []
-    for h in told:
-        scales = {n: s for n, s in h["lengthscales"].items() if s > 0}
-        if len(scales) < 2:
+    for target, known in weights_of(view).items():
+        if len(known.names) < 2:
             continue
-        total, least = sum(1.0 / s for s in scales.values()), min(scales.values())
-        bars = [
-            {
-                "name": n,
-                "width": round(100 * least / s, 1),
-                "text": f"{100 / s / total:.3g} % · {_figure(s)}",
-            }
-            for n, s in sorted(scales.items(), key=lambda item: item[1])
-        ]
-        found.append({"target": h["target"], "bars": bars})
+        bars, scales = known.bars, known.lengthscales
+        most = max(bars.values()) or 1.0
+        rows = [
+            {"name": n, "width": round(100 * bars[n] / most, 1),
+             "text": f"{100 * bars[n]:.3g} %" + (f" \N{MIDDLE DOT} {_figure(scales[n])}" if n in scales else "")}
+            for n in sorted(known.names, key=lambda n: -bars[n])
+        ]  # fmt: skip
+        pairs = [f"{a} with {b} {100 * share:.3g} %" for a, b, share in known.pairs]
+        found.append({"target": target, "bars": rows, "pairs": ", ".join(pairs), "shares": bool(known.main)})
     return found
 
 
@@ -348,7 +349,7 @@ def _asked(view: LoopView) -> dict[str, Any]:
                 "why": str(view.chosen.get(p.number, {}).get("why", ""))[:40],
                 "cells": [
                     *(_short(p.parameters[n]) for n in space.names),
-                    *(_short(p.observation.values.get(t)) if p.observation else "" for t in view.plan.loop.targets),
+                    *(_short(p.observation.said.get(t)) if p.observation else "" for t in view.plan.loop.targets),
                 ],
             }
             for p in points[:_MOST_POINTS]

@@ -10,7 +10,7 @@ from idds_agents.report.choice import choice_text
 from idds_agents.report.cuts import Slices, fixed_text, near
 from idds_agents.report.frames import Frame
 from idds_agents.report.reading import LoopView
-from idds_agents.report.surface import Axis, Surface, forbidden, levels_of
+from idds_agents.report.surface import Axis, Surface, forbidden, level_words, levels_of, observed, rule
 from idds_agents.report.svg import Box, Scale, filled_path, line_path, lines_path
 from idds_agents.topups import said_of
 from idds_core.history import Point
@@ -68,7 +68,7 @@ def _plane(surface: Surface, width: float, height: float) -> dict[str, Any]:
         "x_ticks": box.x.ticks(),
         "y_ticks": box.y.ticks(),
         "forbidden": where,
-        "rule": " and ".join(surface.space.constraints),
+        "rule": rule(surface),
     }
 
 
@@ -77,9 +77,9 @@ def _scale(axis: Axis, first: float, last: float) -> Scale:
 
 
 def _targets(view: LoopView) -> list[dict[str, Any]]:
-    levels = levels_of(view)
+    levels = level_words(view)
     return [
-        {"name": t, "colour": i % COLOURS, "level": f"{levels[t]:g}" if t in levels else ""}
+        {"name": t, "colour": i % COLOURS, "level": f"{v:g}" if isinstance(v := levels.get(t, ""), float) else v}
         for i, t in enumerate(view.surrogate.targets if view.surrogate else ())
     ]
 
@@ -160,9 +160,10 @@ def _words(view: LoopView, point: Point) -> str:
         unit = "" if isinstance(parameter, (Categorical, Ordered)) else f" {parameter.unit}"
         words.append(f"{name} = {_number(value)}{unit}".rstrip())
     if point.observation:
-        for name, value in point.observation.values.items():
+        for name, value in point.observation.said.items():
             sigma = point.observation.sigmas.get(name)
-            words.append(f"{name} = {value:.4g}" + (f" ± {sigma:.2g}" if sigma else ""))
+            said = f"{name} {value}" if isinstance(value, str) else f"{name} = {value:.4g}"
+            words.append(said + (f" ± {sigma:.2g}" if sigma else ""))
     return "\n".join(w[:200] for w in words[:_MOST_WORDS])
 
 
@@ -181,10 +182,11 @@ def curve_figures(view: LoopView, frames: Sequence[Frame]) -> list[dict[str, Any
         layers = [
             {"k": f.number, "targets": [_curve(box, f.surface, target["name"])] if f.surface else []} for f in frames
         ]
-        level = float(box.y(float(target["level"]))) if target["level"] else None
+        number = levels_of(view).get(target["name"])
+        level = None if number is None else float(box.y(number))
         foot = box.y.low  # what was not measured has no value: it is marked at the foot
 
-        def place(p: Point, name: str = target["name"], foot: float = foot) -> tuple[Any, float]:
+        def place(p: Point, name: str = observed(view, target["name"]), foot: float = foot) -> tuple[Any, float]:
             return p.parameters[axis.name], p.observation.values[name] if p.observation else foot
 
         found.append(
@@ -210,7 +212,7 @@ def _panel(view: LoopView, surface: Surface, axis: Axis, target: str) -> Box:
     import numpy as np
 
     p = surface.grid.predictions[target]
-    seen = [o.values[target] for o in (q.observation for q in view.history.measured) if o]
+    seen = [o.values[observed(view, target)] for o in (q.observation for q in view.history.measured) if o]
     level = levels_of(view).get(target)
     shown = np.concatenate([p.mean, p.mean - p.sd, p.mean + p.sd, seen, [] if level is None else [level]])
     shown = shown[np.isfinite(shown)]

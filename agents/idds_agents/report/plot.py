@@ -8,7 +8,7 @@ from idds_agents.report import layers
 from idds_agents.report.best import sought
 from idds_agents.report.reading import LoopView
 from idds_agents.report.style import grid_of, look
-from idds_agents.report.surface import GRID, Surface, need_surrogate, surface_of
+from idds_agents.report.surface import GRID, Surface, need_surrogate, observed, surface_of
 from idds_core.errors import IddsError
 
 if TYPE_CHECKING:
@@ -48,7 +48,9 @@ def check_target(view: LoopView, target: str | None) -> None:
         E-PLOT-003.
 
     """
-    targets = view.plan.loop.targets
+    contours = view.surrogate.targets if view.surrogate is not None else ()
+    several = {observed(view, t) for t in contours} - set(contours)
+    targets = [*dict.fromkeys([*(t for t in view.plan.loop.targets if t not in several), *contours])]
     if target is not None and target not in targets:
         raise IddsError.of("E-PLOT-003", f"{view.path} has no target {target}", "", view.path,
                            f"Its targets are {', '.join(targets)}.")  # fmt: skip
@@ -83,7 +85,7 @@ def _draw_curves(view: LoopView, surface: Surface, targets: list[str]) -> Figure
     panels = [row[0] for row in rows]
     for i, (axes, target) in enumerate(zip(panels, targets, strict=True)):
         layers.curve(axes, view, surface, target, i)
-        drawn = _draw_observed(axes, view, axis.name, target)
+        drawn = _draw_observed(axes, view, axis.name, observed(view, target))
     layers.iteration_bar(figure, panels, drawn, view, len(panels))
     layers.scale_axis(panels[-1], "x", axis)
     layers.finish(figure, panels, view)

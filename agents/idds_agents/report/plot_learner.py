@@ -1,4 +1,4 @@
-"""Plots of what a learner says of its map: which parameters matter, and how it converges."""
+"""The plot of what a learner says of its map: how it converges."""
 
 from __future__ import annotations
 
@@ -10,79 +10,18 @@ from idds_agents.report.charts import finite
 from idds_agents.report.figure_data import Table, add
 from idds_agents.report.reading import LoopView
 from idds_agents.report.style import DASHES, INK, MUTED, colour, grid_of, legend_below, look
-from idds_core.errors import IddsError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["convergence_table", "draw_convergence", "draw_importance", "importance_of", "importance_table"]
+__all__ = ["convergence_table", "draw_convergence"]
 
 _WHOLE = ("kappa", "loo_rmse", "loo_z2", "emv", "unexplored_volume", "unexplored_radius")
 _OF_TARGET = ("emv", "kappa", "loo_rmse", "loo_z2", "band_volume", "excluded_share", "excluded_volume")
 _ABOVE_ZERO = 1e-9
 
 
-# ---------------------------------------------------------------------- importance
-def importance_of(view: LoopView, target: str | None = None) -> dict[str, dict[str, tuple[float, float]]]:
-    """Target -> parameter -> (lengthscale, importance).
-
-    The importance is 1 / lengthscale, divided by the sum over the parameters: along a short lengthscale the target
-    changes fast. It says nothing of how parameters act together.
-
-    Raises
-    ------
-    IddsError
-        E-REPORT-002 when the learner has told no lengthscales.
-
-    """
-    found = {}
-    for told in facts.health(view):
-        scales = {n: s for n, s in told["lengthscales"].items() if s > 0}
-        if scales and target in (None, told["target"]):
-            total = sum(1.0 / s for s in scales.values())
-            found[told["target"]] = {n: (s, 1.0 / s / total) for n, s in scales.items()}
-    if not found:
-        raise IddsError.of("E-REPORT-002", f"{view.path} has no map", "its learner has told no lengthscales", view.path,
-                           "Wait for more points, or use a learner that has a map.")  # fmt: skip
-    return found
-
-
-def importance_table(found: Mapping[str, Mapping[str, tuple[float, float]]]) -> Table:
-    """A row for each target and parameter."""
-    table: Table = {}
-    for target, by_name in found.items():
-        for name, (scale, share) in by_name.items():
-            add(table, target=target, parameter=name, lengthscale=scale, importance=share)
-    return table
-
-
-def draw_importance(
-    view: LoopView, found: Mapping[str, Mapping[str, tuple[float, float]]], style: str | None = None
-) -> Figure:
-    """Bars, those that matter most above."""
-    names = list(dict.fromkeys(n for by_name in found.values() for n in by_name))
-    names.sort(key=lambda n: max(by_name.get(n, (0.0, 0.0))[1] for by_name in found.values()))
-    thick = 0.8 / len(found)
-    with look(style):
-        figure, ((axes,),) = grid_of(1, 1, 6.6, 1.5 + 0.34 * len(names) * (1 + 0.45 * (len(found) - 1)))
-        for i, (target, by_name) in enumerate(found.items()):
-            for k, name in enumerate(names):
-                scale, share = by_name.get(name, (0.0, 0.0))
-                y = k + 0.4 - thick * (i + 0.5)
-                axes.barh(y, share, thick * 0.9, color=colour(i), label=target if k == 0 else None)
-                axes.text(share, y, f"  lengthscale {scale:.3g}", va="center", fontsize="small", color=MUTED)
-        axes.set_yticks(range(len(names)), names)
-        axes.tick_params(axis="y", length=0, which="both")
-        top = max(share for by_name in found.values() for _, share in by_name.values())
-        axes.set_xlim(0.0, min(1.0, top) * 1.35)
-        axes.set_xlabel("importance: 1 / lengthscale, as a share of the sum")
-        axes.set_title(layers.title(view), loc="left", pad=9)
-        legend_below(figure, [axes])
-    return figure
-
-
-# ---------------------------------------------------------------------- convergence
 def convergence_table(view: LoopView) -> Table:
     """A row for each iteration that was decided on: what the learner told, by target where it did, and what it took."""
     rows = [i for i in view.iterations if i.diagnostics]

@@ -21,7 +21,7 @@ OWN_COLUMNS = ("number", "iteration", "state", "failure_class", "reason", "tops_
 class Column:
     """A column: its name, what it is (`kind`), of which name of the user, and its unit.
 
-    kind : "own", "parameter", "target", "sigma" or "extra". type : "integer", "number" or "text".
+    kind : "own", "parameter", "target", "sigma", "censored" or "extra". type : "integer", "number" or "text".
     """
 
     name: str
@@ -57,6 +57,7 @@ def _type_of(parameter: Parameter) -> str:
 def points_table(view: LoopView, points: Sequence[Point] | None = None) -> Table:
     """A row for each point: number, iteration, state, parameters, targets with sigmas, extras, failure, reason.
 
+    A target of which some value is only a bound has a column that says on which side of it the truth is.
     The last two columns say which point it tops up, and what it adds. Points that were replaced by such a one are left
     out: their observation is a part of that one's.
     """
@@ -71,6 +72,8 @@ def points_table(view: LoopView, points: Sequence[Point] | None = None) -> Table
     for target in view.history.targets:
         columns.append(Column(free_name(target, "target", taken), "target", target, "number"))
         columns.append(Column(free_name(f"{target}_sigma", "sigma", taken), "sigma", target, "number"))
+        if any(target in p.observation.censored for p in shown if p.observation):
+            columns.append(Column(free_name(f"{target}_censored", "censored", taken), "censored", target, "text"))
     columns += [Column(free_name(name, "extra", taken), "extra", name, "number") for name in extras]
     columns += [Column("failure_class", "own", "failure_class", "text"), Column("reason", "own", "reason", "text"),
                 Column("tops_up", "own", "tops_up", "integer"), Column("adds", "own", "adds", "text")]  # fmt: skip
@@ -101,6 +104,8 @@ def _cell(column: Column, point: Point, reasons: Mapping[int, str]) -> Any:
     seen = point.observation
     if seen is None:
         return None
+    if column.kind == "censored":
+        return seen.censored.get(column.of)
     source = {"target": seen.values, "sigma": seen.sigmas, "extra": seen.extras}[column.kind]
     value = source.get(column.of)
     return None if value is None else float(value)

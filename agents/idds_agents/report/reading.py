@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from idds_agents.catalog import Catalog, LoopPlan
+from idds_agents.earlier import earlier_of
 from idds_core.errors import IddsError
 from idds_core.history import History
 from idds_core.ports import Surrogate
@@ -81,6 +82,13 @@ class LoopView:
         return closed[-1] if self.ended and closed else max(0.0, self.now - self.record.started)
 
     @cached_property
+    def importance(self) -> dict[str, Any]:
+        """Target -> which parameters matter, as the learner has it; nothing where it does not say."""
+        learner = _learner(self.plan, self.history)
+        told = getattr(learner, "importance", None)
+        return dict(_asked(lambda: told(self.history), self.plan)) if told is not None else {}
+
+    @cached_property
     def surrogate(self) -> Surrogate | None:
         """The surrogate of the history, or None while too little is known or when the learner has no map."""
         return surrogate_of(self.plan, self.history)
@@ -97,12 +105,13 @@ def view_loop(store: Store, workdir: Path, loop_id: int) -> LoopView:
         record = store.workflows.loop(loop_id)
         plan = Catalog(store, workdir).plan(loop_id)
         seal = seal_of(plan, record, workdir)
+        history = store.iterations.history(loop_id, plan.loop, plan.seed, seal=seal)
         return LoopView(
             store.workflows.by_id(record.workflow_id),
             record,
             plan,
             tuple(store.iterations.all(loop_id)),
-            store.iterations.history(loop_id, plan.loop, plan.seed, seal=seal),
+            replace(history, earlier=earlier_of(store, plan, loop_id)),
             store.counters(loop_id),
             store.now(),
             store.outputs.reasons(loop_id),
@@ -156,18 +165,25 @@ def surrogate_of(plan: LoopPlan, history: History) -> Surrogate | None:
         When the learner cannot be built again or refuses the history.
 
     """
-    from idds_core.plugins import LEARNERS, build
     from idds_core.ports import Mapper
 
+    learner = _learner(plan, history)
+    return _asked(lambda: learner.surrogate(history), plan) if isinstance(learner, Mapper) else None
+
+
+def _learner(plan: LoopPlan, history: History) -> Any:
+    from idds_core.plugins import LEARNERS, build
+
     make_importable(plan)
-    described = dict(plan.document["learner"])
+    described = dict(plan.document["learner"] or {})
     if plan.loop.blind and "targets" in described:  # those that the history shows
         described["targets"] = list(history.targets)
-    learner: Any = build(described, LEARNERS)
-    if not isinstance(learner, Mapper):
-        return None
+    return build(described, LEARNERS) if described.get("type") else None
+
+
+def _asked(question: Callable[[], Any], plan: LoopPlan) -> Any:
     try:
-        return learner.surrogate(history)
+        return question()
     except IddsError:
         raise
     except Exception as error:  # the user's own learner may raise anything

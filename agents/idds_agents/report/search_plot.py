@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from idds_agents.report.best import bests, front_of, progress, sought
+from idds_agents.report.best import bests, front_of, progress, sought, volumes
 from idds_agents.report.figure_data import Table
 from idds_agents.report.layers import title
 from idds_agents.report.reading import LoopView
@@ -49,12 +49,15 @@ def draw_search(view: LoopView, target: str | None = None, style: str | None = N
     ways = _ways(view, target)
     pairs = [tuple(ways)[:2]] if len(ways) > 1 else []
     with look(style):
-        figure, rows = grid_of(len(ways) + len(pairs) + 1, 1, 7.2, 2.9)
+        grown = volumes(view) if pairs else []
+        figure, rows = grid_of(len(ways) + len(pairs) + bool(grown) + 1, 1, 7.2, 2.9)
         panels = [row[0] for row in rows]
         for i, (name, way) in enumerate(ways.items()):
             _convergence(panels[i], view, name, way, colour(i))
         if pairs:
             _front(panels[len(ways)], view, *pairs[0])
+        if grown:
+            _volume(panels[-2], grown)
         _parallel(panels[-1], view, *next(iter(ways.items())))
         panels[0].set_title(title(view), loc="left", pad=9)
     return figure
@@ -92,6 +95,12 @@ def _front(axes: Axes, view: LoopView, first: str, second: str) -> None:
     axes.set_xlabel(first)
     axes.set_ylabel(second)
     axes.legend()
+
+
+def _volume(axes: Axes, grown: list[tuple[int, float]]) -> None:
+    axes.step(*zip(*grown, strict=True), where="post", color=colour(1), linewidth=2.0, marker="o", markersize=3.5)
+    axes.set_xlabel("evaluation")
+    axes.set_ylabel("hypervolume of the front")
 
 
 def _parallel(axes: Axes, view: LoopView, target: str, way: str) -> None:

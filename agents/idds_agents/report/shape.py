@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from idds_agents.report.parameter_axes import unit_edges
 from idds_agents.report.reading import LoopView
 from idds_agents.report.surface import need_surrogate
+from idds_core.contour import LIKELY, can_exist
 from idds_core.space import Space
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ def cloud(view: LoopView) -> Cloud:
 
     surrogate, space = need_surrogate(view), view.plan.loop.space
     unit, points = _spread(space, _POINTS)
+    exists = can_exist(surrogate, points)
+    if exists is not None and (exists >= LIKELY).any():
+        unit, points = unit[exists >= LIKELY], [p for p, e in zip(points, exists, strict=True) if e >= LIKELY]
     parts = [surrogate.predict(points[i : i + _CHUNK]) for i in range(0, len(points), _CHUNK)]
     found = {t: np.concatenate([np.asarray(p[t].p_excluded) for p in parts]) for t in surrogate.targets}
     return Cloud(unit, found)
@@ -167,6 +171,9 @@ def _along(
     for i, point in enumerate(points):
         point[space.names[column]] = values[i // m]
     allowed = space.allowed(points)
+    exists = can_exist(surrogate, points)
+    if exists is not None:
+        allowed = allowed & (exists >= LIKELY)
     kept = [p for p, fine in zip(points, allowed.tolist(), strict=True) if fine]
     found = {}
     predicted = [surrogate.predict(kept[i : i + _CHUNK]) for i in range(0, len(kept), _CHUNK)]

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from idds_agents.report.reading import LoopView
-from idds_core.contour import GridMap, grid_map
+from idds_core.contour import LIKELY, GridMap, grid_map
 from idds_core.errors import IddsError
 from idds_core.ports import Surrogate
 from idds_core.space import Log, Space
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["CURVES", "GRID", "Axis", "Line", "Surface", "forbidden", "levels_of", "need_surrogate", "regions",
-    "surface_of"]  # fmt: skip
+__all__ = ["CURVES", "GRID", "Axis", "Line", "Surface", "forbidden", "level_words", "levels_of", "need_surrogate",
+    "observed", "regions", "rule", "surface_of"]  # fmt: skip
 
 #: "plus" is where the mean + 1 standard deviation crosses the level, "minus" where the mean - 1 does.
 CURVES = ("central", "plus", "minus")
@@ -97,6 +97,19 @@ class Surface:
 
         return np.asarray(ndtri(np.clip(self.grid.predictions[target].p_excluded, _CLIP, 1 - _CLIP)))
 
+    @property
+    def bands(self) -> dict[str, tuple[str, str]]:
+        """Contours ``up`` and ``down`` of one target, whose area between them is where a theory is uncertain."""
+        of = {t.rpartition(".")[0] for t in self.targets if t.endswith(".up") and f"{t[:-3]}.down" in self.targets}
+        return {name: (f"{name}.up", f"{name}.down") for name in sorted(of) if name}
+
+    def between(self, target: str) -> NDArray[np.float64]:
+        """Above 0 between the contours ``up`` and ``down`` of a target, below elsewhere."""
+        import numpy as np
+
+        up, down = (self.score(name) for name in self.bands[target])
+        return np.asarray(-up * down)
+
     def _below(self, target: str) -> bool:
         """Whether low values are the excluded ones: told by the map itself, whichever learner it is from."""
         import numpy as np
@@ -107,13 +120,36 @@ class Surface:
 
 
 def forbidden(surface: Surface) -> tuple[list[Any], list[Any], NDArray[np.float64]]:
-    """The region against the constraints on a finer grid of its own: x (k,), y (k,), and (k, k) above 0.5 inside it."""
+    """Where nothing is, on a finer grid of its own: x (k,), y (k,), and (k, k) above 0.5 inside.
+
+    That is against the constraints, or where points probably cannot exist, as the surrogate has learnt.
+    """
+    import numpy as np
+
     (x_name, x), (y_name, y) = (
         (name, [surface.space.parameters[name].from_unit(i / (_MASK_NODES - 1)) for i in range(_MASK_NODES)])
         for name in surface.grid.names
     )
     allowed = surface.space.allowed([{x_name: a, y_name: b} for b in y for a in x])
-    return x, y, _blurred(~allowed.reshape(len(y), len(x)))
+    outside = _blurred(~allowed.reshape(len(y), len(x)))
+    return x, y, outside if surface.grid.exists is None else np.maximum(outside, 1.0 - _finer(surface.grid, x, y))
+
+
+def rule(surface: Surface) -> str:
+    """What the region is where nothing is, in words."""
+    limits = " and ".join(map(str, surface.space.constraints))
+    words = [f"not {limits}" if len(limits) < 36 else "not allowed"] if limits else []
+    if surface.grid.exists is not None and (surface.grid.exists < LIKELY).any():
+        words.append("infeasible, as learnt")
+    return ", or ".join(words)
+
+
+def _finer(grid: GridMap, x: Sequence[Any], y: Sequence[Any]) -> NDArray[np.float64]:
+    """The probability that points can exist at all of x and y."""
+    import numpy as np
+
+    wide = np.array([np.interp(x, grid.axes[0], row) for row in grid.exists])  # type: ignore[union-attr]
+    return np.array([np.interp(y, grid.axes[1], column) for column in wide.T]).T
 
 
 def regions(axes: Sequence[Any], z: NDArray[np.float64], low: float, high: float) -> list[list[NDArray[np.float64]]]:
@@ -164,9 +200,20 @@ def need_surrogate(view: LoopView) -> Surrogate:
 
 
 def levels_of(view: LoopView) -> dict[str, float]:
-    """Target -> level of its contour in natural units, where it is known."""
+    """Target -> level of its contour in natural units, where it is known and the same everywhere."""
     known = getattr(view.surrogate, "levels", None)
     return {str(k): float(v) for k, v in known.items()} if isinstance(known, Mapping) else {}
+
+
+def level_words(view: LoopView) -> dict[str, float | str]:
+    """Contour -> its level as it was given: a number, or an expression of the parameters."""
+    known = getattr(view.surrogate, "level_texts", None)
+    return dict(known) if isinstance(known, Mapping) else dict(levels_of(view))
+
+
+def observed(view: LoopView, name: str) -> str:
+    """Which value of an observation a contour is of: its own name, unless its target has several."""
+    return str(getattr(view.surrogate, "observes", {}).get(name, name))
 
 
 def surface_of(space: Space, surrogate: Surrogate, count: int = GRID) -> Surface:

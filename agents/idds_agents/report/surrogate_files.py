@@ -60,6 +60,6 @@ def _readme(view: LoopView, code: str) -> str:
               for n, p in view.plan.loop.space.parameters.items()]  # fmt: skip
     return _README.format(
         loop=view.path, n=view.evaluations, state=view.record.state, targets=", ".join(view.history.targets), code=code,
-        target=view.history.targets[0], point=json.dumps(dict(example)),
+        target=next(iter(need_surrogate(view).targets)), point=json.dumps(dict(example)),
         constraints=", ".join([*ranges, *view.plan.loop.space.constraints]),
     )  # fmt: skip

@@ -12,7 +12,7 @@ from idds_agents.report.export import head
 from idds_agents.report.extras import need
 from idds_agents.report.points import Column, Table, free_name
 from idds_agents.report.reading import LoopView
-from idds_agents.report.surface import Surface, levels_of
+from idds_agents.report.surface import Surface, level_words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,7 +85,7 @@ def map_json(view: LoopView, surface: Surface) -> str:
     grid = surface.grid
     document = {
         **head(view),
-        "level": levels_of(view),
+        "level": level_words(view),
         "axes": [{"name": a.name, "unit": a.unit, "log": a.log, "values": a.values.tolist()} for a in surface.axes],
         "allowed": grid.allowed.tolist(),
         "map": {t: {what: _filled(getattr(found, what)) for what in _MAP} for t, found in grid.predictions.items()},

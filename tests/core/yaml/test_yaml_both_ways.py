@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from idds_core import (
     Categorical,
@@ -24,14 +25,18 @@ from idds_core import (
     Step,
     Workflow,
     chain,
+    command,
     step,
     to_yaml,
 )
 from idds_core.definition import Definition, validate
 from idds_core.errors import DefinitionError
 from idds_core.loading import load
+from idds_core.plugins import LEARNERS, build
 from idds_core.yaml.loading import load_text
-from idds_learners import BoundaryConverged, CoreHours, LevelSet, MaxIterations, MaxPoints, Sobol, Wall
+from idds_core.yaml.nodes import parse
+from idds_core.yaml.schema import json_schema
+from idds_learners import BoundaryConverged, CoreHours, LevelSet, MaxIterations, MaxPoints, Optuna, Skopt, Sobol, Wall
 from idds_learners.conditions import All, Any_, Not
 
 ROOT = Path(__file__).parents[3]
@@ -302,3 +307,43 @@ def test_a_mistake_inside_a_loop_of_a_workflow_names_its_line(tmp_path: Path) ->
     line = next(i for i, words in enumerate(text.splitlines(), 1) if "acept" in words)
     with pytest.raises(DefinitionError, match=f"study.yaml:{line}.*Did you mean 'accept'"):
         load_text(text, tmp_path / "study.yaml")
+
+
+# ---------------------------------------------------------------------- a learner's name that says more
+@pytest.mark.parametrize(("learner", "written"), [
+    (Optuna(), "learner: optuna:tpe\n"),
+    (Optuna("obs", "max", "cmaes"), "  optuna:cmaes: {objective: [obs], direction: max}\n"),
+    (Optuna(sampler="qmc"), "learner: optuna:qmc\n"),
+    (Skopt(), "learner: skopt:gp\n"),
+    (Skopt("obs", estimator="RF", first=4), "  skopt:forest: {objective: [obs], first: 4}\n"),
+])  # fmt: skip
+def test_a_sampler_is_a_part_of_the_learner_s_name(learner: Any, written: str) -> None:
+    body = chain(command("measure", "./m.sh {x}", result="r.json"))
+    loop = Loop("s", Space(x=Real(0, 1)), body, learner, MaxPoints(9), targets=("obs",))
+    text = to_yaml(loop)
+    assert written in text
+    assert load_text(text, HERE).text == validate(loop).text
+    Draft202012Validator(json_schema()).validate(parse(text, "s.yaml").plain())
+
+
+@pytest.mark.parametrize(("spelt", "message"), [
+    ("optuna:cma", "no sampler 'cma' of optuna"),
+    ("Optuna:best: {objective: obs}", "Known are optuna:tpe, optuna:gp, optuna:cmaes, optuna:nsga2, optuna:qmc, "
+     "optuna:random."),
+    ("skopt:trees", "Known are skopt:gp, skopt:forest, skopt:extra_trees, skopt:gbrt."),
+])  # fmt: skip
+def test_an_unknown_sampler_is_one_line_with_those_there_are(spelt: str, message: str) -> None:
+    learner = f"learner:\n  {spelt}" if ": " in spelt else f"learner: {spelt}"
+    text = (
+        "name: s\nspace: {x: [0, 1]}\nsteps: {measure: {run: ./m.sh, result: r.json}}\n"
+        f"targets: obs\n{learner}\nuntil: MaxPoints(9)\n"
+    )
+    with pytest.raises(DefinitionError) as caught:
+        load_text(text, HERE)
+    (problem,) = caught.value.problems
+    assert problem.code == "E-PLUGIN-001"
+    assert message in f"{problem.what}. {problem.fix}"
+
+
+def test_json_may_name_the_sampler_too() -> None:
+    assert build({"type": "optuna:nsga2", "objective": ["f"]}, LEARNERS) == Optuna(("f",), sampler="nsga2")
