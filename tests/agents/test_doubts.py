@@ -190,3 +190,26 @@ def test_the_reaper_reads_the_record_after_the_listing(tmp_path: Path) -> None:
     assert w.carrier.reap() == 0
     assert len(provider.submissions) == 4
     assert not provider.cancelled
+
+
+def test_while_a_cancelled_loop_still_ends_verify_finds_nothing(tmp_path: Path) -> None:
+    w, provider = started(tmp_path)
+    one, *others = provider.submissions
+    provider.cancel = lambda handles: provider.cancelled.add(one)  # type: ignore[method-assign]
+    w.store.workflows.command(w.workflow.id, "cancel", "user")
+    for _ in range(3):
+        w.turn()
+    assert provider.cancelled == {one}
+    assert w.loop.state is LoopState.ACTIVE
+    assert w.violations() == {}
+    provider.cancelled.update(others)
+    assert w.run().state is LoopState.CANCELLED
+
+
+def test_a_loop_that_another_engine_has_ended_is_not_ended_again(tmp_path: Path) -> None:
+    w, _ = world(tmp_path)
+    seen = w.loop
+    ended = w.run()
+    w.conductor._conclude(seen, LoopState.STALLED, "too late")
+    assert w.loop == ended
+    assert w.violations() == {}
