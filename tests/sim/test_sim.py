@@ -19,7 +19,7 @@ from tests.sim.schedule import run
 from tests.sim.workloads import CANCELLED, WORKLOADS
 
 #: seconds of CPU for the long test, and in how many schedules everything must have gone wrong that can
-_BUDGET_S, _MOST = 55.0, 3000
+_BUDGET_S, _MOST = 45.0, 3000
 _KINDS = {f"{kind}: {what}" for kind, several in FAULTS.items() for what in several} | {
     "death", "stall", "clock jump", "commit of unknown outcome",
 }  # fmt: skip
@@ -35,6 +35,7 @@ def _quiet() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
+@pytest.mark.timeout(1200)  # it counts CPU, whatever else runs
 def test_whatever_goes_wrong_the_history_is_the_same_and_no_invariant_is_violated() -> None:
     figures, begun = Figures(), time.process_time()
     for seed in itertools.count():
@@ -80,7 +81,7 @@ def test_after_a_mutant_the_engine_is_whole_again() -> None:
 
 def test_the_command_line_tells_the_story_and_counts(tmp_path: Path) -> None:
     kept = tmp_path / "failed.json"
-    command = [sys.executable, "-m", "tests.sim", "--seed", "5", "--keep", str(kept)]
+    command = [sys.executable, "-m", "tests.sim", "--seed", "6", "--keep", str(kept)]
     done = subprocess.run([*command, "-v"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "engine 1 starts" in done.stdout
@@ -89,4 +90,4 @@ def test_the_command_line_tells_the_story_and_counts(tmp_path: Path) -> None:
     broken = subprocess.run([*command, "--mutant", "seed-of-the-attempt"], capture_output=True, text=True, check=False)
     assert broken.returncode == 1
     assert "VIOLATION another history" in broken.stdout
-    assert kept.read_text() == "[5]\n"
+    assert kept.read_text() == "[6]\n"
