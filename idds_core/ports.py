@@ -355,6 +355,9 @@ class Capabilities:
 class Provider(Protocol):
     """Somewhere that runs jobs. All calls are for batches; none raises for the fault of one job.
 
+    A provider that does not answer raises :class:`~idds_core.errors.ProviderError`: the engine takes nothing for
+    granted then, and asks again.
+
     It may also have ``heard() -> Sequence[Heard]`` (what running jobs said since the last call; saying it twice is no
     harm; what a job said before its end is told no later than its end), ``prune(reasons: Mapping[handle, str])`` (end
     jobs with notice: PRUNED or CANCELLED) and ``drain()`` (start nothing more of what is queued).

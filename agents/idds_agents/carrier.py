@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from idds_agents.catalog import Catalog
 from idds_agents.checkpoints import Checkpoints, checkpoint_folder
+from idds_agents.doubts import Doubts, Settled, told
 from idds_agents.listener import Listener
 from idds_agents.outcomes import DISK_FULL, Caps, abandoned, failed, outcome_of
 from idds_agents.points import job_inputs, losses_allowed, point_path
 from idds_core.binding import BindingError, bind
+from idds_core.errors import ProviderError
 from idds_core.ports import Failure, Function, JobReport, JobSpec, Provider, ReportState, SubmissionStatus
 from idds_core.sealing import Seal
 from idds_core.settings import Settings
@@ -43,6 +45,7 @@ class Carrier:
         self._caps = Caps(settings.infra_attempts, settings.output_limit, provider.capabilities.back_off_s)
         self._owner = owner
         self._running: dict[str, Claim] = {}  # handle -> claim
+        self._doubts = Doubts(provider, store.now)
         self._claimed: list[Claim] = []  # intent is on record, the provider has not been asked
         self._acks: dict[int, str] = {}  # attempt -> handle, not on record yet
         self._reports: dict[str, JobReport] = {}
@@ -60,7 +63,7 @@ class Carrier:
     @property
     def in_flight(self) -> int:
         """Attempts that have not ended."""
-        return len(self._running) + len(self._claimed)
+        return len(self._running) + len(self._claimed) + len(self._doubts)
 
     @property
     def ended_unwritten(self) -> bool:
@@ -84,52 +87,79 @@ class Carrier:
         if not claims:
             return 0
         self._store.jobs.adopt([c.attempt.id for c in claims], self._owner, LEASE_S)
-        found = self._provider.find([c.attempt.key for c in claims])
-        for claim in claims:
-            handle = found.get(claim.attempt.key)
-            if handle is not None:
-                self._running[handle] = claim
-                if claim.attempt.state is AttemptState.INTENT:
-                    self._acks[claim.attempt.id] = handle
-            elif claim.attempt.state is AttemptState.INTENT:
-                self._claimed.append(claim)
-            else:
-                gone = Failure(FailureClass.INFRA, "E-JOB-LOST", "it ended with the engine that ran it")
-                plan = self._catalog.plan(claim.loop_id)
-                self._outcomes.append(failed(claim, gone, plan, self._store.now(), self._caps, counts=False))
+        for taken in (True, False):
+            some = [c for c in claims if (c.attempt.state is not AttemptState.INTENT) is taken]
+            self._doubts.raise_for(some, taken=taken, restarted=True)
+        self._settle()
         with self._store.transaction():
             self._listener.recall(self._running)
         return len(claims)
 
+    def _settle(self) -> None:
+        """What the provider has goes on, what it never got is sent again, what it has no more is lost."""
+        for settled in self._doubts.settle():
+            claim = settled.claim
+            if settled.handle is not None:
+                self._running[settled.handle] = claim
+                if not settled.taken:
+                    self._acks[claim.attempt.id] = settled.handle
+            elif settled.taken:
+                self._lost(settled)
+            elif self._store.workflows.loop(claim.loop_id).wish is Wish.CANCEL:
+                self._outcomes.append(abandoned(claim, "the loop was cancelled", self._store.now()))
+            else:
+                self._claimed.append(claim)
+
+    def _lost(self, settled: Settled) -> None:
+        why = "it ended with the engine that ran it" if settled.restarted else "the provider lists it no more"
+        gone = Failure(FailureClass.INFRA, "E-JOB-LOST", why)
+        plan = self._catalog.plan(settled.claim.loop_id)
+        outcome = failed(settled.claim, gone, plan, self._store.now(), self._caps, counts=not settled.restarted)
+        self._outcomes.append(outcome)
+
     # ------------------------------------------------------------------ what has ended
     def poll(self) -> int:
         """Ask the provider about everything that runs; ask it to cancel what nobody wants any more."""
+        self._settle()
         self._cancel_unwanted()
+        self.active = 0
         if self._running:
-            reports = self._provider.poll(list(self._running))
+            reports = self._asked()
             self._reports = {handle: r for handle, r in reports.items() if r.state.ended}
             self._listener.hear(self._running)
             if self.draining:
                 self.active = sum(r.state is ReportState.RUNNING for r in reports.values())
-        else:
-            self.active = 0
         return len(self._reports)
 
+    def _asked(self) -> Mapping[str, JobReport]:
+        """What the provider knows of what runs; one that does not answer makes nothing lost."""
+        try:
+            reports = self._provider.poll(list(self._running))
+        except ProviderError as error:
+            _log.warning("%s", error)
+            return {}
+        for handle in self._doubts.unlisted(self._running, reports):
+            self._doubts.raise_for([self._running.pop(handle)], taken=True)
+        return reports
+
     def _cancel_unwanted(self) -> None:
-        loops = self._loops()
-        unwanted = {loop.id for loop in loops if loop.wish is Wish.CANCEL or self._stopping(loop)}
-        wide = any(self._catalog.plan(loop.id).wide for loop in loops)
-        ending = self._store.points.ending() if wide else set()
-        if not (unwanted or ending):
+        loops, points = self._unwanted()
+        if not (loops or points):
             return
         handles = [
             handle
             for handle, c in self._running.items()
-            if (c.loop_id in unwanted or c.point_id in ending) and handle not in self._cancelling
+            if (c.loop_id in loops or c.point_id in points) and handle not in self._cancelling
         ]
-        self._cancelling.update(handles)
-        if handles:
-            self._provider.cancel(handles)
+        if handles and told(self._provider.cancel, handles):
+            self._cancelling.update(handles)
+
+    def _unwanted(self) -> tuple[set[int], set[int]]:
+        """Loops and points of which nobody wants what still runs."""
+        loops = self._loops()
+        wide = any(self._catalog.plan(loop.id).wide for loop in loops)
+        stopped = {loop.id for loop in loops if loop.wish is Wish.CANCEL or self._stopping(loop)}
+        return stopped, self._store.points.ending() if wide else set()
 
     def _stopping(self, loop: LoopRecord) -> bool:
         """Whether a loop without a barrier has its verdict: nothing more starts, and what runs is not waited for."""
@@ -165,6 +195,8 @@ class Carrier:
 
     def _outcome(self, handle: str, report: JobReport) -> Outcome:
         claim = self._running[handle]
+        if report.state is ReportState.CANCELLED:
+            report = self._unless_wanted(claim, report)
         plan = self._catalog.plan(claim.loop_id)
         caps = self._caps
         if plan.is_blind(claim.step):
@@ -173,6 +205,14 @@ class Carrier:
         outcome = outcome_of(claim, report, plan, self._store.now(), caps)
         cores = plan.step(claim.step).requires.cores
         return outcome if cores == 1 else replace(outcome, cores=cores)
+
+    def _unless_wanted(self, claim: Claim, report: JobReport) -> JobReport:
+        """A job that somebody else cancelled, at the site or an engine that woke up late, is lost: it runs again."""
+        loops, points = self._unwanted()
+        if claim.loop_id in loops or claim.point_id in points:
+            return report
+        gone = Failure(FailureClass.INFRA, "E-JOB-LOST", "it was cancelled at the provider, not by this engine")
+        return replace(report, state=ReportState.LOST, failure=gone)
 
     def _key(self) -> Seal:
         if self._seal is None:
@@ -259,9 +299,8 @@ class Carrier:
         """Submit what is claimed; never inside a transaction: the intent must be durable before."""
         self._listener.act()
         self._checkpoints.clear()
-        forget, self._forget = self._forget, []
-        if forget:
-            self._provider.forget(forget)
+        if self._forget and told(self._provider.forget, self._forget):
+            self._forget = []
         if self._unsealed:
             self.close_sealed()
         claims, self._claimed = self._claimed, []
@@ -276,7 +315,13 @@ class Carrier:
                 self._never_ran(claim, failure)
         if not specs:
             return 0
-        for claim, answer in zip(kept, self._provider.submit(specs), strict=True):
+        try:
+            answers = self._provider.submit(specs)
+        except ProviderError as error:  # it may have taken them or not
+            _log.warning("%s", error)
+            self._doubts.raise_for(kept, taken=False)
+            return 0
+        for claim, answer in zip(kept, answers, strict=True):
             if answer.status is SubmissionStatus.OK and answer.handle is not None:
                 self._running[answer.handle] = claim
                 self._acks[claim.attempt.id] = answer.handle
@@ -327,8 +372,12 @@ class Carrier:
         same keys, and finds what runs. So nothing is cancelled until all of it is adopted or has ended.
         """
         running = getattr(self._provider, "running_keys", None)
-        owned = self._store.jobs.live_keys()
-        found = running() if running is not None else ()
+        try:
+            found = running() if running is not None else ()
+        except ProviderError as error:
+            _log.warning("%s", error)
+            return 0
+        owned = self._store.jobs.live_keys() if found else set()  # after the listing: what is listed was on record before
         strays = [key for key in found if key not in owned and key.startswith(f"{self._store.id}-")]
         if self._store.audit.restored():
             if strays:
@@ -338,5 +387,5 @@ class Carrier:
             return 0
         if strays:
             _log.warning("cancelling %d jobs that the record does not own: %s", len(strays), ", ".join(strays[:5]))
-            self._provider.cancel(strays)
+            told(self._provider.cancel, strays)
         return len(strays)

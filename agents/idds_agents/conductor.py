@@ -182,6 +182,7 @@ class Conductor:
             self._store.workflows.move_loop(loop, state, reason, _ACTOR)
             self._store.points.touch(loop.parent_point)
             return
-        self._store.workflows.move_loop(loop, state, reason, _ACTOR)
+        if not self._store.workflows.move_loop(loop, state, reason, _ACTOR):
+            return  # somebody else was faster
         ends = {LoopState.CANCELLED: WorkflowState.CANCELLED, LoopState.FAILED: WorkflowState.FAILED}
         self._store.workflows.finish(loop.workflow_id, ends.get(state, WorkflowState.FINISHED), reason, _ACTOR)

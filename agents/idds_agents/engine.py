@@ -221,6 +221,7 @@ class Engine:
         """Housekeeping while nothing moves."""
         if self.store.now() - self._sealed > self._settings.sweep_seconds:
             self.keeper.step()
+            self.carrier.reap()  # who stalled for long may have submitted what somebody else has done meanwhile
             self.store.audit.seal()
             self._sealed = self.store.now()
 

@@ -20,6 +20,11 @@ __all__ = ["INVARIANTS", "Audit"]
 _LIVE = "('intent','submitted')"
 
 
+#: a loop ``l`` of which nothing is wanted any more: its points are dropped together, when the last attempt has ended
+_ENDING = """l.state IN ('active', 'held') AND (l.wish = 'cancel' OR EXISTS (
+        SELECT 1 FROM iteration i WHERE i.loop_id = l.id AND i.verdict <> 'go on'))"""
+
+
 def _terminal(entity: str) -> str:
     return "(" + ",".join(f"'{s}'" for s in sorted(TERMINAL[entity])) + ")"
 
@@ -53,7 +58,8 @@ INVARIANTS: dict[str, str] = {
     "a point ended exactly when its jobs did": f"""
         SELECT p.id, p.state FROM point p WHERE p.wide = 0 AND EXISTS (SELECT 1 FROM job j WHERE j.point_id = p.id) AND
         (p.state = 'open') <>
-        EXISTS (SELECT 1 FROM job j WHERE j.point_id = p.id AND j.state NOT IN {_terminal("job")})""",
+        EXISTS (SELECT 1 FROM job j WHERE j.point_id = p.id AND j.state NOT IN {_terminal("job")})
+        AND NOT (p.state = 'open' AND EXISTS (SELECT 1 FROM loop l WHERE l.id = p.loop_id AND {_ENDING}))""",
     "nothing of an ended point goes on": f"""
         SELECT p.id, p.state FROM point p WHERE p.wide = 1 AND p.state <> 'open' AND (
         EXISTS (SELECT 1 FROM job j WHERE j.point_id = p.id AND j.state NOT IN {_terminal("job")}) OR

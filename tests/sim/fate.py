@@ -1,0 +1,75 @@
+"""What goes wrong in a schedule, drawn from its seed, and the report of it."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from tests.sim.edges import EDGES
+from tests.sim.provider import FAULTS
+
+__all__ = ["Fate", "Report"]
+
+_FAULTS = 8
+_CHANCE = {"submit": 0.15, "poll": 0.05, "find": 0.2, "cancel": 0.2, "forget": 0.05, "job": 0.15, "learner": 0.1}
+_OTHER_FAULTS = {"learner": ("late",)}
+_EDGE_CHANCE = 0.02
+
+
+@dataclass
+class Report:
+    """What came of a schedule."""
+
+    seed: int
+    workload: str
+    digest: str = ""
+    faults: Counter[str] = field(default_factory=Counter)
+    deaths: Counter[str] = field(default_factory=Counter)
+    violations: list[str] = field(default_factory=list)
+    figures: Counter[str] = field(default_factory=Counter)
+    story: list[str] = field(default_factory=list)
+
+
+class Fate:
+    """What goes wrong: at most so many things, when the seed says so."""
+
+    def __init__(self, seed: int, report: Report, tell: Callable[[str], None], *, calm: bool) -> None:
+        self.rng = random.Random(seed)
+        self.left = 0 if calm else self.rng.randint(1, _FAULTS)
+        #: half of the schedules cut at one edge of their own, so that each is visited
+        self.target = None if calm or self.rng.random() < 0.3 else EDGES[self.rng.randrange(len(EDGES))]
+        self.skip = self.rng.choice((0, 0, 0, 1, 2, 5))
+        self._report, self._tell = report, tell
+
+    def fault(self, kind: str) -> str | None:
+        if self.left <= 0 or self.rng.random() >= _CHANCE[kind]:
+            return None
+        self.left -= 1
+        what = self.choice(FAULTS.get(kind) or _OTHER_FAULTS[kind])
+        self.note(f"{kind}: {what}")
+        return what
+
+    def note(self, what: str) -> None:
+        """A fault that happens now."""
+        self._report.faults[what] += 1
+        self._tell(f"! {what}")
+
+    def choice(self, options: Sequence[str]) -> str:
+        return options[self.rng.randrange(len(options))]
+
+    def uniform(self, low: float, high: float) -> float:
+        return self.rng.uniform(low, high)
+
+    def at_edge(self, name: str) -> bool:
+        """Whether something happens to the process at this edge."""
+        if name == self.target:
+            self.skip -= 1
+            if self.skip < 0:
+                self.target = None
+                return True
+        if self.left > 0 and self.rng.random() < _EDGE_CHANCE:
+            self.left -= 1
+            return True
+        return False
