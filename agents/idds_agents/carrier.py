@@ -377,7 +377,8 @@ class Carrier:
         except ProviderError as error:
             _log.warning("%s", error)
             return 0
-        owned = self._store.jobs.live_keys() if found else set()  # after the listing: what is listed was on record before
+        # after the listing: what is listed was on record before
+        owned = self._store.jobs.live_keys() if found else set()
         strays = [key for key in found if key not in owned and key.startswith(f"{self._store.id}-")]
         if self._store.audit.restored():
             if strays:
