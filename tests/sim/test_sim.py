@@ -19,7 +19,7 @@ from tests.sim.schedule import run
 from tests.sim.workloads import CANCELLED, WORKLOADS
 
 #: seconds of CPU for the long test, and in how many schedules everything must have gone wrong that can
-_BUDGET_S, _MOST = 45.0, 3000
+_BUDGET_S, _MOST = 25.0, 3000
 _KINDS = {f"{kind}: {what}" for kind, several in FAULTS.items() for what in several} | {
     "death", "stall", "clock jump", "commit of unknown outcome",
 }  # fmt: skip
