@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -64,6 +65,12 @@ def _template() -> bytes:
 
 def empty_store(path: Path, clock: Callable[[], float]) -> Store:
     """A store of its own at `path`, without waiting for the disk."""
+    server = os.environ.get("IDDS_TEST_POSTGRES")
+    if server:
+        from tests.postgres import empty_postgres
+
+        OPENED.append(empty_postgres(server, path.parent, clock))
+        return OPENED[-1]
     path.write_bytes(_template())
     return _opened(path, clock)
 

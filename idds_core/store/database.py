@@ -7,17 +7,19 @@ import sqlite3
 import time
 from collections import Counter, namedtuple
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import exc
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from idds_core.errors import IddsError, StoreError
 from idds_core.states import TERMINAL, may_move
 from idds_core.store import tables
+from idds_core.store.portable import elements, field
 
 __all__ = ["Database"]
 
@@ -54,14 +56,14 @@ class _Compiled(NamedTuple):
 
 
 @cache
-def _insert_text(table: str, columns: tuple[str, ...]) -> str:
+def _insert_text(table: str, columns: tuple[str, ...], place: str) -> str:
     """Names are those of our own tables, never of anybody's data."""
     named = ", ".join(f'"{column}"' for column in columns)
-    return f'INSERT INTO "{table}" ({named}) VALUES ({", ".join("?" * len(columns))})'
+    return f'INSERT INTO "{table}" ({named}) VALUES ({", ".join([place] * len(columns))})'
 
 
 class Database:
-    """One SQLite file, opened once.
+    """One SQLite file, opened once; the base of what stands on another engine.
 
     Parameters
     ----------
@@ -80,6 +82,11 @@ class Database:
 
     """
 
+    #: what the driver raises, and how it writes the place of a value
+    _errors: tuple[type[Exception], ...] = (sqlite3.Error,)
+    _place = "?"
+    LISTS_TABLES = "SELECT name FROM sqlite_master"
+
     def __init__(
         self,
         path: Path,
@@ -89,6 +96,7 @@ class Database:
         journal: Literal["wal", "delete"] = "wal",
     ) -> None:
         self.path = path
+        self.where = str(path)
         self.mode = mode
         self.now = clock
         self.commits = 0
@@ -161,7 +169,7 @@ class Database:
         ]
         for words, code, what, fix in cases:
             if any(word in text for word in words):
-                return StoreError.of(code, what, text, str(self.path), fix)
+                return StoreError.of(code, what, text, self.where, fix)
         return None
 
     def connect(self) -> sa.Connection:
@@ -180,6 +188,19 @@ class Database:
             self._connection = None
         self._engine.dispose()
 
+    def damage(self, connection: sa.Connection) -> list[str]:
+        """What is wrong with the file itself."""
+        return [row[0] for row in connection.exec_driver_sql("PRAGMA integrity_check(10)") if row[0] != "ok"]
+
+    @staticmethod
+    def own_sql(text: str) -> str:
+        """SQL as this database wants it."""
+        return text
+
+    def migrated_by(self) -> dict[str, Any]:
+        """What the migration tool needs to reach it."""
+        return {"path": self.path, "journal": self.journal}
+
     # ------------------------------------------------------------------ transactions
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
@@ -188,10 +209,9 @@ class Database:
         if connection.in_transaction():
             yield connection
             return
-        raw: Any = connection.connection.dbapi_connection
-        before = raw.total_changes
+        before = self._changes(connection)
         try:
-            with connection.begin():
+            with self._begin(connection):
                 self._check_fence(connection)
                 yield connection
                 rows = [{"loop_id": i, "name": n, "delta": d} for (i, n), d in self._deltas.items() if d]
@@ -202,7 +222,19 @@ class Database:
             raise
         finally:
             self._deltas.clear()
-        self.commits += raw.total_changes > before
+        self.commits += self._changes(connection) > before
+
+    def _begin(self, connection: sa.Connection, *, read: bool = False) -> AbstractContextManager[Any]:  # noqa: ARG002
+        """A transaction; one that only reads sees one state of everything, as all do here."""
+        return connection.begin()
+
+    def _changes(self, connection: sa.Connection) -> int:
+        """A number that grows with each row written."""
+        return int(self._raw(connection).total_changes)
+
+    @staticmethod
+    def _raw(connection: sa.Connection) -> Any:
+        return connection.connection.dbapi_connection
 
     def _check_fence(self, connection: sa.Connection) -> None:
         if self.fence is None:
@@ -213,7 +245,7 @@ class Database:
                 "E-ENGINE-003",
                 "another engine has taken over this folder",
                 "our heartbeat had stopped for too long",
-                str(self.path),
+                self.where,
                 "Nothing is lost: it goes on there; see 'attach'.",
             )
 
@@ -224,7 +256,7 @@ class Database:
         if connection.in_transaction():
             yield connection
             return
-        with connection.begin():
+        with self._begin(connection, read=True):
             yield connection
 
     # ------------------------------------------------------------------ hot statements
@@ -235,24 +267,42 @@ class Database:
         ordinary way costs several times the work itself. One that writes must stand in a `transaction`.
         """
         connection = self.connect()
-        raw: Any = connection.connection.dbapi_connection
-        text, names, fixed, row = self._compiled(statement)
-        given = {**fixed, **values} if values else fixed
+        compiled = self._compiled(statement)
         try:
-            found = raw.execute(text, [given[name] for name in names]).fetchall()
-        except sqlite3.Error as error:
+            found = self._fetch(self._raw(connection), compiled, {**compiled.fixed, **(values or {})})
+        except self._errors as error:
             raise self.explain(error) or error from error
-        return found if row is None else list(map(row._make, found))
+        return found if compiled.row is None else list(map(compiled.row._make, found))
+
+    def _fetch(self, raw: Any, compiled: _Compiled, given: Mapping[str, Any]) -> list[Any]:
+        found: list[Any] = raw.execute(compiled.text, [given[name] for name in compiled.names]).fetchall()
+        return found
 
     def insert(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert rows, all with the same columns, in the open transaction."""
         columns = tuple(rows[0])
         connection = self.connect()
-        raw: Any = connection.connection.dbapi_connection
+        text = _insert_text(table.name, columns, self._place)
         try:
-            raw.executemany(_insert_text(table.name, columns), [tuple(row.values()) for row in rows])
-        except sqlite3.Error as error:
+            self._write_rows(self._raw(connection), text, [tuple(row.values()) for row in rows])
+        except self._errors as error:
             raise self.explain(error) or error from error
+
+    def _write_rows(self, raw: Any, text: str, rows: list[tuple[Any, ...]]) -> None:
+        raw.executemany(text, rows)
+
+    def insert_new(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert rows in the open transaction, but for those that are there already."""
+        self.connect().execute(self._insert(table).on_conflict_do_nothing(), list(rows))
+
+    def put(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert rows in the open transaction; those that are there already get these values."""
+        keys = [column.name for column in table.primary_key]
+        statement = self._insert(table)
+        values = {name: statement.excluded[name] for name in rows[0] if name not in keys}
+        self.connect().execute(statement.on_conflict_do_update(index_elements=keys, set_=values), list(rows))
+
+    _insert: Any = staticmethod(sqlite_insert)
 
     def _compiled(self, statement: sa.Executable) -> _Compiled:
         known = self._statements.get(statement)
@@ -322,24 +372,15 @@ class Database:
         return moved
 
 
-def _rows() -> Any:
-    """The bound JSON array as a table with one column ``value``."""
-    return sa.func.json_each(sa.bindparam("rows", type_=sa.Text)).table_valued("value", name="given")
-
-
-def _field(given: Any, name: str) -> Any:
-    return given.c.value.op("->>")(sa.literal_column(f"'{name}'"))
-
-
 @cache
 def _move_statement(entity: str, ends: bool, columns: tuple[str, ...]) -> Any:
     table = _TABLES[entity]
-    given = _rows()
+    given = elements("rows")
     values: dict[str, Any] = {
         "state": sa.bindparam("new_"),
         "version": table.c.version + 1,
-        "reason": _field(given, "reason"),
-        **{name: _field(given, name) for name in columns},
+        "reason": field(given, table.c.reason),
+        **{name: field(given, table.c[name]) for name in columns},
     }
     if ends:
         values["ended"] = sa.bindparam("now_")
@@ -348,21 +389,21 @@ def _move_statement(entity: str, ends: bool, columns: tuple[str, ...]) -> Any:
     return (
         sa.update(table)
         .values(values)
-        .where(table.c.id == _field(given, "id"), table.c.state == sa.bindparam("old_"))
+        .where(table.c.id == field(given, table.c.id), table.c.state == sa.bindparam("old_"))
         .returning(table.c.id)
     )
 
 
 @cache
 def _event_statement() -> Any:
-    given = _rows()
+    given = elements("rows")
     picked = sa.select(
         sa.bindparam("entity_", type_=sa.Text),
-        _field(given, "id"),
+        field(given, tables.point.c.id),
         sa.bindparam("old_", type_=sa.Text),
         sa.bindparam("new_", type_=sa.Text),
         sa.bindparam("actor_", type_=sa.Text),
-        _field(given, "reason"),
+        field(given, tables.event.c.reason),
         sa.bindparam("now_", type_=sa.Float),
     )
     return sa.insert(tables.event).from_select(["entity", "entity_id", "old", "new", "actor", "reason", "at"], picked)

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from idds_core.states import JobState
 from idds_core.store import tables
+from idds_core.store.portable import values_of
 
 __all__ = [
     "ATTEMPT",
@@ -50,31 +51,25 @@ ATTEMPT_FIELDS = (
 ATTEMPT = [tables.attempt.c[name] for name in ATTEMPT_FIELDS]
 
 
-def _given(name: str) -> Any:
-    """The values of a bound JSON array: one statement for a list of any length."""
-    values = sa.func.json_each(sa.bindparam(name, type_=sa.Text)).table_valued("value")
-    return sa.select(values.c.value)
-
-
 _A, _J, _P, _R = tables.attempt.c, tables.job.c, tables.point.c, tables.result.c
 READY = (
     sa.select(_J.id)
     .where(
         _J.state == sa.literal_column("'ready'"),
         _J.not_before <= sa.bindparam("now"),
-        _J.loop_id.in_(_given("loops")),
+        _J.loop_id.in_(values_of("loops")),
     )
     .order_by(_J.id)
     .limit(sa.bindparam("limit"))
 )
 NEXT_READY = sa.select(sa.func.min(_J.not_before)).where(
-    _J.state == sa.literal_column("'ready'"), _J.loop_id.in_(_given("loops"))
+    _J.state == sa.literal_column("'ready'"), _J.loop_id.in_(values_of("loops"))
 )
-COUNT_ATTEMPT = sa.update(tables.job).where(_J.id.in_(_given("ids"))).values(attempts=_J.attempts + 1)
+COUNT_ATTEMPT = sa.update(tables.job).where(_J.id.in_(values_of("ids"))).values(attempts=_J.attempts + 1)
 CLAIMED = (
     sa.select(_J.id, _J.loop_id, _J.step, _J.variant, _J.chunk, _J.attempts, _P.number.label("point"), _P.iteration)
     .join(tables.point, _P.id == _J.point_id)
-    .where(_J.id.in_(_given("ids")))
+    .where(_J.id.in_(values_of("ids")))
     .order_by(_J.id)
 )
 _LIVE_CLAIMS = (
@@ -99,13 +94,13 @@ _LIVE_CLAIMS = (
     .where(_A.state.in_([sa.literal_column("'intent'"), sa.literal_column("'submitted'")]))
     .order_by(_A.id)
 )
-OF_JOBS = _LIVE_CLAIMS.where(_A.job_id.in_(_given("ids")))
+OF_JOBS = _LIVE_CLAIMS.where(_A.job_id.in_(values_of("ids")))
 MINE = _LIVE_CLAIMS.where(_A.owner == sa.bindparam("owner"))
 OTHERS = _LIVE_CLAIMS.where(_A.owner != sa.bindparam("owner"))
 RESULTS = (
     sa.select(_J.point_id, _J.step_no, _J.step, _R.result, _J.variant, _J.chunk)
     .join(tables.result, _R.job_id == _J.id)
-    .where(_J.point_id.in_(_given("ids")))
+    .where(_J.point_id.in_(values_of("ids")))
     .order_by(_J.point_id, _J.step_no, _J.id)
 )
 _before = tables.job.alias("before")

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from idds_core.states import PointState
 from idds_core.store import tables
 from idds_core.store.database import Database
+from idds_core.store.portable import values_of
 
 __all__ = ["Keeping"]
 
@@ -25,7 +26,6 @@ class Keeping:
 
         A failed point keeps its folders, for people; so does a result that an open point has taken over.
         """
-        given = sa.func.json_each(sa.bindparam("loops", json.dumps(list(loops)), type_=sa.Text)).table_valued("value")
         a, j, p = tables.attempt.c, tables.job.c, tables.point.c
         taken, user, needing = tables.result.alias("taken"), tables.job.alias("user"), tables.point.alias("needing")
         needed = (
@@ -38,7 +38,7 @@ class Keeping:
             .join(tables.job, j.id == a.job_id)
             .join(tables.point, p.id == j.point_id)
             .where(
-                a.loop_id.in_(sa.select(given.c.value)),
+                a.loop_id.in_(values_of("loops")),
                 j.step == step,
                 a.removed.is_(None),
                 a.ended.is_not(None),
@@ -48,7 +48,7 @@ class Keeping:
             .order_by(a.id)
         )
         with self._db.reading() as connection:
-            return [(row.id, row.path) for row in connection.execute(query)]
+            return [(row.id, row.path) for row in connection.execute(query, {"loops": json.dumps(list(loops))})]
 
     def removed(self, loop_id: int) -> list[str]:
         """Paths of a loop's attempts whose folders are to be gone."""

@@ -39,8 +39,8 @@ class Outbox:
             return
         fields = {"subject": subject, "kind": kind, "title": title[:200], "body": body[:_LONGEST]}
         rows = [{"target": target, **fields, "created": self._db.now()} for target in self.targets]
-        with self._db.transaction() as connection:
-            connection.execute(sa.insert(tables.outbox).prefix_with("OR IGNORE"), rows)
+        with self._db.transaction():
+            self._db.insert_new(tables.outbox, rows)
 
     def announce(self, entity: str, id_: int, new: str, reason: str) -> None:
         """A workflow or loop has moved to a state that people want to hear of; in the transaction of the move."""

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from idds_core.states import AttemptState, PointState
 from idds_core.store import tables
 from idds_core.store.database import Database
+from idds_core.store.portable import json_part
 from idds_core.store.records import Progress
 
 __all__ = ["Reports"]
@@ -19,7 +20,7 @@ __all__ = ["Reports"]
 _R, _J, _P, _G, _A = tables.report.c, tables.job.c, tables.point.c, tables.progress.c, tables.attempt.c
 _ENDED: list[Any] = [sa.literal_column(f"'{state}'") for state in (PointState.MEASURED, PointState.PRUNED)]
 #: A pruned job may have said more before it ended; how much is chance, so what counts ends with the value that decided.
-_COUNTS = sa.or_(_P.last_report.is_(None), _R.step <= sa.func.json_extract(_P.last_report, "$[0]"))
+_COUNTS = sa.or_(_P.last_report.is_(None), _R.step <= json_part(_P.last_report, 0, sa.BigInteger))
 _OTHERS = (
     sa.select(_R.job_id, _R.step, _R.value)
     .select_from(tables.report)
@@ -46,18 +47,18 @@ class Reports:
     def add(self, rows: Sequence[tuple[int, int, float]]) -> None:
         """Write (job id, step, value); the first value of a step stays."""
         now = self._db.now()
-        with self._db.transaction() as connection:
-            connection.execute(
-                sa.insert(tables.report).prefix_with("OR IGNORE"),
+        with self._db.transaction():
+            self._db.insert_new(
+                tables.report,
                 [{"job_id": job, "step": step, "value": value, "at": now} for job, step, value in rows],
             )
 
     def note(self, progress: Mapping[int, tuple[float, str]]) -> None:
         """How far attempts (by id) are."""
         now = self._db.now()
-        with self._db.transaction() as connection:
-            connection.execute(
-                sa.insert(tables.progress).prefix_with("OR REPLACE"),
+        with self._db.transaction():
+            self._db.put(
+                tables.progress,
                 [{"attempt_id": i, "fraction": f, "text": text, "at": now} for i, (f, text) in progress.items()],
             )
 

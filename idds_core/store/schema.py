@@ -33,13 +33,14 @@ def revision_of(database: Database) -> str | None:
 
     """
     with database.reading() as connection:
-        if not connection.exec_driver_sql("SELECT 1 FROM sqlite_master WHERE name='alembic_version'").first():
-            if connection.exec_driver_sql("SELECT 1 FROM sqlite_master").first():
+        names = {row[0] for row in connection.exec_driver_sql(database.LISTS_TABLES)}
+        if "alembic_version" not in names:
+            if names:
                 raise StoreError.of(
                     "E-STORE-008",
                     "the file is no store",
                     "it has other tables",
-                    str(database.path),
+                    database.where,
                     "Give another --workdir.",
                 )
             return None
@@ -58,7 +59,7 @@ def need_schema(database: Database, revision: str, head: str) -> None:
     """
     if revision == head:
         return
-    where = str(database.path)
+    where = database.where
     if revision < head:
         raise StoreError.of(
             "E-STORE-007",
@@ -80,8 +81,8 @@ def need_schema(database: Database, revision: str, head: str) -> None:
         )
 
 
-def migrate(path: Path, database: Database) -> None:
-    """Bring the file to today's schema, in one transaction.
+def migrate(database: Database) -> None:
+    """Bring a store to today's schema, in one transaction.
 
     Raises
     ------
@@ -95,22 +96,21 @@ def migrate(path: Path, database: Database) -> None:
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    config.attributes["path"] = path
-    config.attributes["journal"] = database.journal
+    config.attributes.update(database.migrated_by())
     try:
         command.upgrade(config, "head")
     except CommandError as error:
-        raise _failed(error, path) from error
+        raise _failed(error, database.where) from error
     except (sqlite3.Error, sa.exc.DBAPIError) as error:
-        raise database.explain(error) or _failed(error, path) from error
+        raise database.explain(error) or _failed(error, database.where) from error
 
 
-def _failed(error: Exception, path: Path) -> StoreError:
+def _failed(error: Exception, where: str) -> StoreError:
     return StoreError.of(
         "E-STORE-012",
         "the schema cannot be brought up to date",
         str(error).partition("\n")[0],
-        str(path),
+        where,
         "The store is as it was. Please report it.",
     )
 

@@ -69,8 +69,8 @@ class Store:
 
     def own(self, token: str) -> None:
         """From now on only who has this token may write, with this store; others fail at their next transaction."""
-        with self._db.transaction() as connection:
-            connection.execute(sa.insert(tables.meta).prefix_with("OR REPLACE"), {"key": "owner", "value": token})
+        with self._db.transaction():
+            self._db.put(tables.meta, [{"key": "owner", "value": token}])
         self._db.fence = token
 
     def now(self) -> float:
@@ -119,13 +119,20 @@ class Store:
 
 
 def open_store(
-    path: Path,
+    where: Path | str,
     mode: Literal["write", "read"] = "write",
-    clock: Callable[[], float] = time.time,
+    clock: Callable[[], float] | None = None,
     durability: Literal["full", "normal"] = "full",
     journal: Literal["wal", "delete"] = "wal",
+    folder: Path | None = None,
 ) -> Store:
     """Open a store; it is made first when there is none and it is opened for writing.
+
+    Parameters
+    ----------
+    where : the SQLite file, or the address of a PostgreSQL database.
+    clock : seconds since the epoch; by default this machine's, or the PostgreSQL server's.
+    folder : of a PostgreSQL store: the work folder.
 
     Raises
     ------
@@ -133,19 +140,27 @@ def open_store(
         When the file is missing (reading), damaged, read-only, or of a schema that this version cannot work with.
 
     """
-    if mode == "read" and not path.exists():
-        raise _none_here(path, "no such file")
-    database = Database(path, mode, clock, durability, journal)
+
+    def opened() -> Database:
+        if is_postgres(where):
+            from idds_core.store.postgres import PostgresDatabase
+
+            return PostgresDatabase(str(where), folder or Path.cwd(), mode, clock, durability)
+        return Database(Path(where), mode, clock or time.time, durability, journal)
+
+    if mode == "read" and not is_postgres(where) and not Path(where).exists():
+        raise _none_here(str(where), "no such file")
+    database = opened()
     try:
         revision = schema.revision_of(database)
         if revision is not None:
             schema.need_schema(database, revision, HEAD)
         elif mode == "read":
-            raise _none_here(path, "the file is empty")
+            raise _none_here(database.where, "the file is empty")
         else:
             database.close()
-            schema.migrate(path, database)
-            database = Database(path, mode, clock, durability, journal)
+            schema.migrate(database)
+            database = opened()
         store = Store(database)
         if not store.id and mode == "write":  # new, or whoever made it died before the last line
             schema.identify(database)
@@ -154,6 +169,15 @@ def open_store(
     except BaseException:
         database.close()
         raise
+
+
+def is_postgres(where: object) -> bool:
+    """Whether a store's address is that of a PostgreSQL database.
+
+    >>> is_postgres("postgresql://me@host/scans"), is_postgres("/data/idds.db")
+    (True, False)
+    """
+    return isinstance(where, str) and where.startswith(("postgresql://", "postgresql+psycopg://"))
 
 
 def upgrade_store(path: Path, clock: Callable[[], float] = time.time) -> tuple[str, str | None]:
@@ -170,24 +194,24 @@ def upgrade_store(path: Path, clock: Callable[[], float] = time.time) -> tuple[s
 
     """
     if not path.exists():
-        raise _none_here(path, "no such file")
+        raise _none_here(str(path), "no such file")
     database = Database(path, "write", clock)
     try:
         before = schema.revision_of(database)
         if before is None:
-            raise _none_here(path, "the file is empty")
+            raise _none_here(str(path), "the file is empty")
         if before >= HEAD:
             schema.need_schema(database, before, HEAD)
             return before, before
         database.close()
-        schema.migrate(path, database)
+        schema.migrate(database)
         return before, schema.revision_of(database)
     finally:
         database.close()
 
 
-def _none_here(path: Path, why: str) -> StoreError:
-    return StoreError.of("E-STORE-006", "there is no store here", why, str(path), "Give the --workdir of a run.")
+def _none_here(where: str, why: str) -> StoreError:
+    return StoreError.of("E-STORE-006", "there is no store here", why, where, "Give the --workdir of a run.")
 
 
 class OwnerLock:

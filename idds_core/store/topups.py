@@ -12,6 +12,7 @@ from idds_core.history import canonical_json
 from idds_core.states import JobState, PointState
 from idds_core.store import tables
 from idds_core.store.database import Database
+from idds_core.store.portable import json_part
 from idds_core.store.records import Place, Taken, TopUp
 
 __all__ = ["TopUps", "done_already", "own_columns", "write_taken"]
@@ -49,7 +50,7 @@ class TopUps:
     def replaced(self, loop_id: int) -> int:
         """Number of the points of a loop that were measured and replaced."""
         c = tables.point.c
-        more = sa.func.json_extract(c.adds, "$.more").is_not(None)
+        more = json_part(c.adds, "more", sa.Text).is_not(None)
         with self._db.reading() as connection:
             query = sa.select(sa.func.count()).where(c.loop_id == loop_id, c.state == PointState.MEASURED, more)
             return int(connection.execute(query).scalar() or 0)

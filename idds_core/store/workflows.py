@@ -14,6 +14,7 @@ from idds_core.states import LoopState, Wish, WorkflowState
 from idds_core.store import tables
 from idds_core.store.database import Database
 from idds_core.store.iterations import Iterations
+from idds_core.store.portable import values_of
 from idds_core.store.records import Command, LoopRecord, WorkflowRecord
 
 __all__ = ["Workflows"]
@@ -57,8 +58,7 @@ _LIVE_LOOPS = sa.select(*_LOOP).where(tables.loop.c.state.in_(_LIVE)).order_by(t
 _ALL_LOOPS = sa.select(*_LOOP).order_by(tables.loop.c.id)
 _LOOPS_OF = _ALL_LOOPS.where(tables.loop.c.workflow_id == sa.bindparam("workflow"))
 _ONE_LOOP = sa.select(*_LOOP).where(tables.loop.c.id == sa.bindparam("loop"))
-_POINTS: Any = sa.func.json_each(sa.bindparam("points", type_=sa.Text)).table_valued("value")
-_INSIDE = _ALL_LOOPS.where(tables.loop.c.parent_point.in_(sa.select(_POINTS.c.value)))
+_INSIDE = _ALL_LOOPS.where(tables.loop.c.parent_point.in_(values_of("points")))
 _OPEN_COMMANDS = (
     sa.select(*[tables.command.c[n] for n in ("id", "workflow_id", "verb", "actor", "arguments")])
     .where(tables.command.c.done.is_(None))

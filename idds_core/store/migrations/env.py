@@ -9,9 +9,10 @@ from alembic import context
 
 from idds_core.store.tables import metadata
 
+_LOCK = 0x1DD5
 
-def _run() -> None:
-    path: Path = context.config.attributes["path"]
+
+def _sqlite(path: Path) -> sa.Engine:
     engine = sa.create_engine(f"sqlite:///{path}")
 
     @sa.event.listens_for(engine, "connect")
@@ -27,6 +28,12 @@ def _run() -> None:
     def _begin(connection: sa.Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
+    return engine
+
+
+def _run() -> None:
+    url: str | None = context.config.attributes.get("url")
+    engine = _sqlite(context.config.attributes["path"]) if url is None else sa.create_engine(url)
     with engine.connect() as connection:
         context.configure(
             connection=connection,
@@ -36,6 +43,8 @@ def _run() -> None:
             render_as_batch=True,
         )
         with context.begin_transaction():
+            if connection.dialect.name == "postgresql":  # who comes second finds it done
+                connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
             context.run_migrations()
             _note_readers(connection)
     engine.dispose()

@@ -18,7 +18,7 @@ from idds_core.states import AttemptState, FailureClass, JobState, PointState, W
 from idds_core.store import Claim, Outcome, OwnerLock, Store, open_store
 from idds_core.store.tables import metadata
 from idds_core.testing.fakes import ManualClock
-from tests.world import toy
+from tests.world import empty_store, toy
 
 RESULT = '{"values":{"z":1.0},"files":{}}'
 OBSERVATION = '{"values":{"z":1.0},"sigmas":{},"extras":{}}'
@@ -31,7 +31,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def store(tmp_path: Path, clock: ManualClock) -> Iterator[Store]:
-    opened = open_store(tmp_path / "idds.db", clock=clock)
+    opened = empty_store(tmp_path / "idds.db", clock)
     yield opened
     opened.close()
 

@@ -1,0 +1,183 @@
+"""The same store on PostgreSQL: what is different from a SQLite file, and nothing else.
+
+Several processes write at once here. A transaction that writes is READ COMMITTED: each of its moves is a
+compare-and-set of its own, and who comes second moves nothing. One that only reads sees one state of everything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+
+from idds_core.errors import StoreError
+from idds_core.store.database import Database, _Compiled
+
+__all__ = ["PostgresDatabase", "shown"]
+
+_EXTRACT = re.compile(r"json_extract\(([\w.]+), '\$\.(\w+)'\)")
+_NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
+#: settings without which a commit may be lost when the power goes
+_DURABLE = {"fsync": ("on",), "full_page_writes": ("on",), "synchronous_commit": ("on", "local", "remote_write",
+                                                                                   "remote_apply")}  # fmt: skip
+_WRITES = re.compile(r"\s*(INSERT|UPDATE|DELETE|WITH)\b", re.IGNORECASE)
+
+
+def shown(url: str) -> str:
+    """An address without its password.
+
+    >>> shown("postgresql://me:secret@host/scans")
+    'postgresql://me:***@host/scans'
+    """
+    return sa.make_url(url).render_as_string(hide_password=True)
+
+
+class PostgresDatabase(Database):
+    """One connection to a PostgreSQL database.
+
+    Parameters
+    ----------
+    url : ``postgresql://user@host:port/database``.
+    folder : the work folder, with bundles and the folders of attempts.
+    mode : "write" for agents and commands, "read" for looking.
+    clock : seconds since the epoch; None asks the database, so that the hosts' clocks need not agree.
+    durability : "full" refuses a server that may lose acknowledged commits, "normal" takes any.
+
+    """
+
+    _errors = (psycopg.Error,)
+    _place = "%s"
+    _insert: Any = staticmethod(postgres_insert)
+    LISTS_TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
+
+    def __init__(
+        self,
+        url: str,
+        folder: Path,
+        mode: Literal["write", "read"] = "write",
+        clock: Callable[[], float] | None = None,
+        durability: Literal["full", "normal"] = "full",
+    ) -> None:
+        self._url = sa.make_url(url).set(drivername="postgresql+psycopg")
+        self._written = 0
+        self._begins = ""
+        super().__init__(folder / "idds.db", mode, clock or self._asked, durability)
+        self.where = shown(url)
+
+    # ------------------------------------------------------------------ connection
+    def _make_engine(self) -> sa.Engine:
+        engine = sa.create_engine(self._url, poolclass=sa.pool.StaticPool)
+
+        def connect(connection: Any, _record: object) -> None:
+            connection.autocommit = True  # as with SQLite: transactions are begun by us alone
+            if self.mode == "write" and self._durability == "full":
+                self._need_durable(connection)
+
+        def begin(connection: sa.Connection) -> None:
+            connection.exec_driver_sql(self._begins or "BEGIN")
+
+        def executed(_connection: Any, _cursor: Any, text: str, *_: Any) -> None:
+            self._written += bool(_WRITES.match(text))
+
+        sa.event.listen(engine, "connect", connect)
+        sa.event.listen(engine, "begin", begin)
+        sa.event.listen(engine, "after_cursor_execute", executed)
+        sa.event.listen(engine, "handle_error", self._translate)
+        return engine
+
+    def _need_durable(self, connection: Any) -> None:
+        for name, fine in _DURABLE.items():
+            (value,) = connection.execute(f"SHOW {name}").fetchone()
+            if value not in fine:
+                raise StoreError.of(
+                    "E-STORE-013",
+                    "the database may lose what it has acknowledged",
+                    f"{name} is {value}",
+                    self.where,
+                    f"Set {name} = on at the server, or take durability = normal, which promises nothing.",
+                )
+
+    def _asked(self) -> float:
+        """The database's clock."""
+        try:
+            return float(self._raw(self.connect()).execute(_NOW).fetchone()[0])
+        except psycopg.Error as error:
+            raise self.explain(error) or error from error
+
+    def explain(self, error: BaseException) -> StoreError | None:
+        """The coded error that stands for a driver's, or None when it is a fault of ours."""
+        state = getattr(error, "sqlstate", None) or ""
+        text = str(error).strip().partition("\n")[0]
+        if state in ("40001", "40P01"):
+            return StoreError.of("E-STORE-014", "two agents wanted the same rows", text, self.where,
+                                 "Nothing was written; it is done again.")  # fmt: skip
+        if state.startswith(("53", "58")):
+            return StoreError.of("E-STORE-002", "the disk is full or failing", text, self.where,
+                                 "Free some space at the server; nothing acknowledged was lost.")  # fmt: skip
+        if state.startswith(("28", "42501", "3D")):
+            return StoreError.of("E-STORE-004", "the database cannot be written or opened", text, self.where,
+                                 "Check its name, the user's rights and the password.")  # fmt: skip
+        if state.startswith(("08", "57P")) or (isinstance(error, psycopg.OperationalError) and not state):
+            return StoreError.of("E-STORE-015", "the database does not answer", text, self.where,
+                                 "Nothing acknowledged is lost; it is tried again.")  # fmt: skip
+        return None
+
+    def damage(self, connection: sa.Connection) -> list[str]:  # noqa: ARG002
+        """Nothing: that is the server's to see."""
+        return []
+
+    @staticmethod
+    def own_sql(text: str) -> str:
+        """SQL as this database wants it."""
+        return _EXTRACT.sub(r"(CAST(\1 AS jsonb) ->> '\2')", text)
+
+    def migrated_by(self) -> dict[str, Any]:
+        """What the migration tool needs to reach it."""
+        return {"url": self._url}
+
+    # ------------------------------------------------------------------ transactions
+    @contextmanager
+    def _begin(self, connection: sa.Connection, *, read: bool = False) -> Iterator[Any]:
+        self._begins = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if read or self.mode == "read" else "BEGIN"
+        with connection.begin() as begun:
+            yield begun
+
+    def _changes(self, connection: sa.Connection) -> int:  # noqa: ARG002
+        return self._written
+
+    # ------------------------------------------------------------------ hot statements
+    def _fetch(self, raw: Any, compiled: _Compiled, given: Mapping[str, Any]) -> list[Any]:
+        cursor = raw.execute(compiled.text, {name: _clean(value) for name, value in given.items()})
+        self._written += bool(_WRITES.match(compiled.text))
+        return cursor.fetchall() if cursor.description is not None else []
+
+    def _write_rows(self, raw: Any, text: str, rows: list[tuple[Any, ...]]) -> None:
+        with raw.cursor() as cursor:
+            cursor.executemany(text, [tuple(map(_clean, row)) for row in rows])
+        self._written += 1
+
+
+def _clean(value: Any) -> Any:
+    """Text as PostgreSQL takes it: it knows neither NUL nor halves of characters, in JSON either."""
+    if not isinstance(value, str):
+        return value
+    if "\0" in value:
+        value = value.replace("\0", "\ufffd")
+    if "\\u" in value:
+        value = _ESCAPE.sub(_known, value)
+    return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
+
+
+#: an escape of JSON text: a whole pair of halves, or one character
+_ESCAPE = re.compile(r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|.)")
+_ODD = re.compile(r"\\u(?:0000|[dD][89a-fA-F][0-9a-fA-F]{2})")
+
+
+def _known(found: re.Match[str]) -> str:
+    return "\\ufffd" if _ODD.fullmatch(found[0]) else found[0]
