@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +19,10 @@ from idds_core.ports import JobReport, JobSpec
 from idds_core.settings import Settings
 from idds_core.space import Real, Space
 from idds_core.states import TERMINAL
-from idds_core.store import LoopRecord, Store, open_store
+from idds_core.store import LoopRecord, Store
 from idds_core.testing.fakes import ManualClock, ScriptedProvider, arguments, success
 from idds_learners import MaxPoints, Sobol
+from tests import stores
 
 #: stores of worlds, which the fixture of all tests closes
 OPENED: list[Store] = []
@@ -54,31 +52,14 @@ def toy(points: int = 12, batch: int = 4, **changes: Any) -> Definition:
     return validate(Loop(**loop))
 
 
-@cache
-def _template() -> bytes:
-    """An empty store's file, made once: the migrations cost more than a whole test."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "idds.db"
-        open_store(path).close()
-        return path.read_bytes()
+#: what worlds stand on; see `tests/conftest.py`
+KIND = "sqlite"
 
 
 def empty_store(path: Path, clock: Callable[[], float]) -> Store:
-    """A store of its own at `path`, without waiting for the disk."""
-    server = os.environ.get("IDDS_TEST_POSTGRES")
-    if server:
-        from tests.postgres import empty_postgres
-
-        OPENED.append(empty_postgres(server, path.parent, clock))
-        return OPENED[-1]
-    path.write_bytes(_template())
-    return _opened(path, clock)
-
-
-def _opened(path: Path, clock: Callable[[], float]) -> Store:
-    store = open_store(path, clock=clock, durability="normal")
-    OPENED.append(store)
-    return store
+    """A store of its own, which the fixture of all tests closes."""
+    OPENED.append(stores.empty(KIND, path, clock))
+    return OPENED[-1]
 
 
 def honest(spec: JobSpec) -> JobReport:
@@ -134,7 +115,8 @@ class World:
     def restart(self) -> None:
         """The engine died; another one takes over."""
         self.store.close()
-        self.store = _opened(self.folder / "idds.db", self.clock)
+        self.store = stores.reopened(self.store)
+        OPENED.append(self.store)
         self._agents()
         self.carrier.recover()
 

@@ -67,7 +67,7 @@ class Database:
 
     Parameters
     ----------
-    path : the file; its folder must exist.
+    path : the file; its folder must exist, and is where relative paths of the record begin.
     mode : "write" for the engine and for commands, "read" for looking (never blocks the engine).
     clock : seconds since the epoch; injected.
     durability : "full" fsyncs every commit, "normal" may lose the last ones on power loss.
@@ -75,6 +75,7 @@ class Database:
 
     Attributes
     ----------
+    address : what it is opened by. where : the same for people, without any secret.
     commits : durable commits made so far.
     fence : where several machines see the file: the token of the engine that may write; None guards nothing.
     generation : changes whenever this connection may have changed a loop or workflow; what was read before is stale.
@@ -96,6 +97,7 @@ class Database:
         journal: Literal["wal", "delete"] = "wal",
     ) -> None:
         self.path = path
+        self.address: Path | str = path
         self.where = str(path)
         self.mode = mode
         self.now = clock

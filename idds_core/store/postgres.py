@@ -68,7 +68,7 @@ class PostgresDatabase(Database):
         self._written = 0
         self._begins = ""
         super().__init__(folder / "idds.db", mode, clock or self._asked, durability)
-        self.where = shown(url)
+        self.address, self.where = url, shown(url)
 
     # ------------------------------------------------------------------ connection
     def _make_engine(self) -> sa.Engine:
@@ -120,7 +120,7 @@ class PostgresDatabase(Database):
         if state.startswith(("53", "58")):
             return StoreError.of("E-STORE-002", "the disk is full or failing", text, self.where,
                                  "Free some space at the server; nothing acknowledged was lost.")  # fmt: skip
-        if state.startswith(("28", "42501", "3D")):
+        if state.startswith(("28", "42501", "3D", "25006")):
             return StoreError.of("E-STORE-004", "the database cannot be written or opened", text, self.where,
                                  "Check its name, the user's rights and the password.")  # fmt: skip
         if state.startswith(("08", "57P")) or (isinstance(error, psycopg.OperationalError) and not state):

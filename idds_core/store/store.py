@@ -110,8 +110,13 @@ class Store:
 
     @property
     def path(self) -> Path:
-        """The file."""
+        """The file, or where it would be: what is beside it is beside it with any database."""
         return self._db.path
+
+    @property
+    def address(self) -> Path | str:
+        """What it is opened by; may hold a secret."""
+        return self._db.address
 
     def close(self) -> None:
         """Close the file."""

@@ -19,6 +19,8 @@ from idds_core.states import FailureClass, LoopState, PointState, WorkflowState
 from idds_core.testing.fakes import ScriptedProvider, arguments, failure, success
 from tests.world import World, function, honest, toy
 
+pytestmark = pytest.mark.every_store
+
 Make = Callable[..., World]
 
 

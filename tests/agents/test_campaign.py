@@ -16,6 +16,8 @@ from idds_core.states import FailureClass, LoopState, PointState
 from idds_core.testing.fakes import ScriptedProvider, arguments, failure, success
 from tests.world import World, function, toy
 
+pytestmark = pytest.mark.every_store
+
 
 def cut(name: str, *arguments_: str, **options: Any) -> Step:
     """A function step with split, foreach, ..."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,10 @@ from idds_core.ports import JobReport, JobSpec
 from idds_core.states import LoopState, PointState
 from idds_core.testing.fakes import ScriptedProvider, arguments, failure, success
 from idds_learners import BoundaryConverged, LevelSet, MaxIterations, MaxPoints, Wall
+from tests.stores import by_hand
 from tests.world import World, function, honest, toy
+
+pytestmark = pytest.mark.every_store
 
 Script = Callable[[JobSpec], JobReport | None]
 
@@ -323,10 +325,7 @@ def test_a_learner_with_nothing_to_propose_is_stuck_only_when_nothing_is_pending
 )
 def test_a_record_that_was_tampered_with_is_found_out(tmp_path: Path, sabotage: str, promise: str) -> None:
     world = play(world_of(tmp_path, steady()))
-    raw = sqlite3.connect(tmp_path / "idds.db")
-    with raw:
-        raw.execute(sabotage)
-    raw.close()
+    by_hand(world.store, sabotage)
     assert any(name.startswith(promise) for name in world.violations())
 
 

@@ -16,6 +16,8 @@ from idds_core.testing.fakes import failure, success
 from tests.agents.workflow_kit import answer_nested, answer_sequence, nested, scan, sequence, step_of, world
 from tests.world import function
 
+pytestmark = pytest.mark.every_store
+
 
 def test_steps_and_loops_run_one_after_the_other(tmp_path: Path) -> None:
     w = world(tmp_path, sequence(), answer_sequence)

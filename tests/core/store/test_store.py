@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
@@ -15,10 +13,11 @@ from idds_core.binding import Given
 from idds_core.errors import IddsError, StoreError
 from idds_core.ports import Failure
 from idds_core.states import AttemptState, FailureClass, JobState, PointState, Wish
-from idds_core.store import Claim, Outcome, OwnerLock, Store, open_store
+from idds_core.store import Claim, Outcome, Store
 from idds_core.store.tables import metadata
 from idds_core.testing.fakes import ManualClock
-from tests.world import empty_store, toy
+from tests.stores import BOTH, by_hand, empty, reopened
+from tests.world import toy
 
 RESULT = '{"values":{"z":1.0},"files":{}}'
 OBSERVATION = '{"values":{"z":1.0},"sigmas":{},"extras":{}}'
@@ -29,15 +28,14 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
-@pytest.fixture
-def store(tmp_path: Path, clock: ManualClock) -> Iterator[Store]:
-    opened = empty_store(tmp_path / "idds.db", clock)
+@pytest.fixture(params=BOTH)
+def store(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> Iterator[Store]:
+    opened = empty(request.param, tmp_path / "idds.db", clock)
     yield opened
     opened.close()
 
 
-@pytest.fixture
-def loop_id(store: Store) -> int:
+def four_points(store: Store) -> int:
     """A loop with one iteration of four points."""
     definition = toy()
     workflow = store.workflows.add(definition, "bundle", 7)
@@ -45,6 +43,11 @@ def loop_id(store: Store) -> int:
     points = [{"x": i / 4, "y": 0.5} for i in range(4)]
     store.iterations.add(loop.id, definition.workflow.loops[0], 1, points, 4, 1)
     return loop.id
+
+
+@pytest.fixture
+def loop_id(store: Store) -> int:
+    return four_points(store)
 
 
 def claim(store: Store, loop_id: int, limit: int = 10, owner: str = "me") -> list[Claim]:
@@ -64,15 +67,13 @@ def violations(store: Store) -> dict[str, list[str]]:
 
 
 def test_the_migrations_make_exactly_the_tables_of_the_code(store: Store) -> None:
-    engine = sa.create_engine(f"sqlite:///{store.path}")
-    with engine.connect() as connection:
+    with store.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
-    engine.dispose()
 
 
 def test_a_store_keeps_its_random_id(store: Store) -> None:
-    again = open_store(store.path)
+    again = reopened(store)
     assert again.id == store.id
     assert len(store.id) == 8
     again.close()
@@ -122,18 +123,14 @@ def test_a_result_counts_once_and_what_comes_later_is_kept_aside(store: Store, l
     (claimed,) = claim(store, loop_id, 1)
     assert store.jobs.finish([done(claimed)], "me") != []
     assert store.jobs.finish([done(claimed)], "me") == []
-    with sqlite3.connect(store.path) as raw:
-        assert raw.execute("SELECT count(*) FROM result").fetchone() == (1,)
-        assert raw.execute("SELECT attempt_id FROM late_result").fetchall() == [(claimed.attempt.id,)]
-    raw.close()
+    assert by_hand(store, "SELECT count(*) FROM result") == [(1,)]
+    assert by_hand(store, "SELECT attempt_id FROM late_result") == [(claimed.attempt.id,)]
     assert violations(store) == {}
 
 
 def test_an_end_whose_job_does_not_run_is_never_committed(store: Store, loop_id: int) -> None:
     (claimed,) = claim(store, loop_id, 1)
-    with sqlite3.connect(store.path) as raw:  # somebody changed the store by hand
-        raw.execute("UPDATE job SET state = 'ready' WHERE id = ?", (claimed.job_id,))
-    raw.close()
+    by_hand(store, "UPDATE job SET state = 'ready' WHERE id = ?", claimed.job_id)
     with pytest.raises(StoreError, match="E-STORE-011"):
         store.jobs.finish([done(claimed)], "me")
     assert store.jobs.attempts([claimed.job_id])[0].state is AttemptState.SUBMITTED
@@ -195,9 +192,7 @@ def test_counters_are_folded_by_the_sealer_and_stay_the_same(store: Store, loop_
     assert before["attempts"] == 2
     store.audit.seal()
     assert store.counters(loop_id) == before
-    with sqlite3.connect(store.path) as raw:
-        assert raw.execute("SELECT count(*) FROM counter_delta").fetchone() == (0,)
-    raw.close()
+    assert by_hand(store, "SELECT count(*) FROM counter_delta") == [(0,)]
 
 
 def test_seal_numbers_are_dense_and_in_order(store: Store, loop_id: int) -> None:
@@ -238,80 +233,8 @@ def test_commands_are_taken_once_and_answered(store: Store, loop_id: int) -> Non
 
 
 def test_a_reader_sees_and_cannot_write(store: Store, loop_id: int) -> None:
-    reader = open_store(store.path, "read")
+    reader = reopened(store, "read")
     assert len(reader.iterations.points(loop_id)) == 4
     with pytest.raises(StoreError, match="E-STORE-004"):
         reader.workflows.command(1, "hold", "me")
     reader.close()
-
-
-def test_a_second_engine_does_not_get_the_lock(tmp_path: Path) -> None:
-    first, second = OwnerLock(tmp_path / "lock"), OwnerLock(tmp_path / "lock")
-    assert first.acquire()
-    assert not second.acquire()
-    first.release()
-    assert second.acquire()
-    second.release()
-
-
-# ---------------------------------------------------------------------- what a disk does
-def test_a_missing_store_is_one_clear_line(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"^E-STORE-006 .*no such file"):
-        open_store(tmp_path / "none.db", "read")
-
-
-@pytest.mark.parametrize("mode", ["read", "write"])
-def test_a_damaged_store_is_one_clear_line(tmp_path: Path, mode: str) -> None:
-    (tmp_path / "idds.db").write_bytes(b"this is no database, " * 500)
-    with pytest.raises(StoreError, match=r"^E-STORE-003 the database is damaged") as error:
-        open_store(tmp_path / "idds.db", mode)  # type: ignore[arg-type]
-    assert len(str(error.value).splitlines()) == 1
-
-
-def test_a_store_damaged_in_the_middle_is_one_clear_line(store: Store, loop_id: int) -> None:
-    path = store.path
-    store.close()
-    data = bytearray(path.read_bytes())
-    data[4096:-4096] = b"\xff" * (len(data) - 8192)
-    path.write_bytes(data)
-    with pytest.raises(StoreError, match="E-STORE-003"):
-        broken = open_store(path)
-        try:
-            broken.jobs.all(loop_id)
-        finally:
-            broken.close()
-
-
-def test_another_database_is_not_taken_for_a_store(tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "idds.db") as raw:
-        raw.execute("CREATE TABLE accounts (id INTEGER)")
-    raw.close()
-    with pytest.raises(StoreError, match="E-STORE-008"):
-        open_store(tmp_path / "idds.db")
-
-
-def test_a_store_of_a_newer_version_is_refused(store: Store) -> None:
-    path = store.path
-    store.close()
-    with sqlite3.connect(path) as raw:
-        raw.execute("UPDATE alembic_version SET version_num = '9999'")
-        raw.execute("UPDATE meta SET value = '9999' WHERE key = 'readable_from'")
-    raw.close()
-    with pytest.raises(StoreError, match="E-STORE-009"):
-        open_store(path)
-
-
-def test_a_full_disk_is_one_clear_line_and_loses_nothing_acknowledged(store: Store, loop_id: int) -> None:
-    (claimed,) = claim(store, loop_id, 1)
-    store.jobs.finish([done(claimed)], "me")
-    definition = toy().workflow.loops[0]
-    with store.transaction() as connection:
-        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
-    store._db.connect().exec_driver_sql(f"PRAGMA max_page_count={pages + 2}")
-    store._db.connect().rollback()
-    points = [{"x": i / 5000, "y": 0.1} for i in range(5000)]
-    with pytest.raises(StoreError, match=r"E-STORE-002 the disk is full"):
-        store.iterations.add(loop_id, definition, 2, points, 5000, 5)
-    assert len(store.iterations.points(loop_id)) == 4
-    assert store.jobs.attempts([claimed.job_id])[0].state is AttemptState.SUCCEEDED
-    assert violations(store) == {}
