@@ -261,6 +261,9 @@ class Database:
         with self._begin(connection, read=True):
             yield connection
 
+    def alone(self, loop_id: int) -> None:
+        """Until the open transaction ends, nobody else numbers anything of a loop; here nobody writes beside us."""
+
     # ------------------------------------------------------------------ hot statements
     def run(self, statement: sa.Executable, values: Mapping[str, Any] | None = None) -> list[Any]:
         """Run one of the statements that are asked at each turn; returns its rows, as named tuples.

@@ -65,7 +65,7 @@ _POINT_IDS = (
 )
 _CLOSE = (
     sa.update(tables.iteration)
-    .where(tables.iteration.c.id == sa.bindparam("iteration"))
+    .where(tables.iteration.c.id == sa.bindparam("iteration"), tables.iteration.c.closed.is_(None))
     .values(closed=sa.bindparam("now"), elapsed_s=sa.bindparam("elapsed"), core_hours=sa.bindparam("hours"))
 )
 _DECIDE = (
@@ -282,6 +282,7 @@ class Iterations:
         now, wide = self._db.now(), is_wide(loop.body)
         turn = {"loop_id": loop_id, "number": number, "asked": asked, "proposed": len(points), "created": now}
         with self._db.transaction():
+            self._db.alone(loop_id)
             self._db.insert(tables.iteration, [{**turn, **_first(took)}])
             self._db.count(loop_id, "iterations", 1)
             shared = {"loop_id": loop_id, "iteration": number, "created": now, **({"wide": 1} if wide else {})}
@@ -320,6 +321,7 @@ class Iterations:
     def close_finished(self, loop_id: int, started: float) -> int:
         """Close the iterations of a loop that have no open point; freeze elapsed time and core hours."""
         with self._db.transaction():
+            self._db.alone(loop_id)
             done = [row.id for row in self._db.run(_FINISHED, {"loop": loop_id})]
             if not done:
                 return 0

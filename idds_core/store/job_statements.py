@@ -61,6 +61,7 @@ READY = (
     )
     .order_by(_J.id)
     .limit(sa.bindparam("limit"))
+    .with_for_update(skip_locked=True)  # who claims beside us takes the next ones; SQLite has one claimer anyway
 )
 NEXT_READY = sa.select(sa.func.min(_J.not_before)).where(
     _J.state == sa.literal_column("'ready'"), _J.loop_id.in_(values_of("loops"))

@@ -79,10 +79,10 @@ class Jobs:
         with self._db.transaction():
             values = {"now": now, "loops": json.dumps(list(loops)), "limit": limit}
             wanted = [row.id for row in self._db.run(READY, values)]
-            if not wanted:
+            taken = self._db.move("job", ids(wanted), JobState.READY, JobState.RUNNING, actor=owner)
+            if not taken:
                 return []
-            self._db.move("job", ids(wanted), JobState.READY, JobState.RUNNING, actor=owner)
-            chosen = {"ids": json.dumps(wanted)}
+            chosen = {"ids": json.dumps(taken)}
             self._db.run(COUNT_ATTEMPT, chosen)
             rows = self._db.run(CLAIMED, chosen)
             attempts = [

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import psycopg
 import sqlalchemy as sa
+from psycopg.types.string import StrDumperUnknown
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 
 from idds_core.errors import StoreError
@@ -26,6 +27,8 @@ _NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
 #: settings without which a commit may be lost when the power goes
 _DURABLE = {"fsync": ("on",), "full_page_writes": ("on",), "synchronous_commit": ("on", "local", "remote_write",
                                                                                    "remote_apply")}  # fmt: skip
+#: the first half of the keys of locks on loops
+_LOOPS = 0x1DD5
 _WRITES = re.compile(r"\s*(INSERT|UPDATE|DELETE|WITH)\b", re.IGNORECASE)
 
 
@@ -75,6 +78,7 @@ class PostgresDatabase(Database):
         engine = sa.create_engine(self._url, poolclass=sa.pool.StaticPool)
 
         def connect(connection: Any, _record: object) -> None:
+            connection.adapters.register_dumper(str, _TextDumper)
             connection.autocommit = True  # as with SQLite: transactions are begun by us alone
             if self.mode == "write" and self._durability == "full":
                 self._need_durable(connection)
@@ -114,7 +118,7 @@ class PostgresDatabase(Database):
         """The coded error that stands for a driver's, or None when it is a fault of ours."""
         state = getattr(error, "sqlstate", None) or ""
         text = str(error).strip().partition("\n")[0]
-        if state in ("40001", "40P01"):
+        if state in ("40001", "40P01", "23505"):
             return StoreError.of("E-STORE-014", "two agents wanted the same rows", text, self.where,
                                  "Nothing was written; it is done again.")  # fmt: skip
         if state.startswith(("53", "58")):
@@ -151,27 +155,20 @@ class PostgresDatabase(Database):
     def _changes(self, connection: sa.Connection) -> int:  # noqa: ARG002
         return self._written
 
+    def alone(self, loop_id: int) -> None:
+        """Until the open transaction ends, nobody else numbers anything of a loop."""
+        self._raw(self.connect()).execute("SELECT pg_advisory_xact_lock(%s, %s)", (_LOOPS, loop_id))
+
     # ------------------------------------------------------------------ hot statements
     def _fetch(self, raw: Any, compiled: _Compiled, given: Mapping[str, Any]) -> list[Any]:
-        cursor = raw.execute(compiled.text, {name: _clean(value) for name, value in given.items()})
+        cursor = raw.execute(compiled.text, given)
         self._written += bool(_WRITES.match(compiled.text))
         return cursor.fetchall() if cursor.description is not None else []
 
     def _write_rows(self, raw: Any, text: str, rows: list[tuple[Any, ...]]) -> None:
         with raw.cursor() as cursor:
-            cursor.executemany(text, [tuple(map(_clean, row)) for row in rows])
+            cursor.executemany(text, rows)
         self._written += 1
-
-
-def _clean(value: Any) -> Any:
-    """Text as PostgreSQL takes it: it knows neither NUL nor halves of characters, in JSON either."""
-    if not isinstance(value, str):
-        return value
-    if "\0" in value:
-        value = value.replace("\0", "\ufffd")
-    if "\\u" in value:
-        value = _ESCAPE.sub(_known, value)
-    return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
 
 
 #: an escape of JSON text: a whole pair of halves, or one character
@@ -181,3 +178,14 @@ _ODD = re.compile(r"\\u(?:0000|[dD][89a-fA-F][0-9a-fA-F]{2})")
 
 def _known(found: re.Match[str]) -> str:
     return "\\ufffd" if _ODD.fullmatch(found[0]) else found[0]
+
+
+class _TextDumper(StrDumperUnknown):
+    """Text as PostgreSQL takes it: it knows neither NUL nor halves of characters, in JSON either."""
+
+    def dump(self, obj: str) -> bytes:
+        if "\0" in obj:
+            obj = obj.replace("\0", "\ufffd")
+        if "\\u" in obj:
+            obj = _ESCAPE.sub(_known, obj)
+        return obj.encode("utf-8", "replace")

@@ -74,6 +74,7 @@ class Steady:
     def ingest(self, loop_id: int) -> int:
         """Give the next ingest numbers to the points that have ended since; returns how many."""
         with self._db.transaction():
+            self._db.alone(loop_id)
             ended = [row.id for row in self._db.run(_ENDED, {"loop": loop_id})]
             if ended:
                 first = self._scalar(_UPTO, loop_id) + 1
@@ -94,6 +95,7 @@ class Steady:
 
         """
         with self._db.transaction():
+            self._db.alone(loop_id)
             self.ingest(loop_id)
             newest = self._db.run(_NEWEST, {"loop": loop_id})
             if not newest or newest[0].closed is not None:
