@@ -121,6 +121,18 @@ INVARIANTS: dict[str, str] = {
 }
 
 
+_STATEMENTS = {name: sa.text(f"{query} LIMIT 20") for name, query in INVARIANTS.items()}
+_IS_RESTORED = sa.select(tables.meta.c.key).where(tables.meta.c.key == RESTORED)
+_COUNTED = {
+    **{f"{entity}s": f"SELECT count(*) FROM {entity} WHERE loop_id = l.id" for entity in ("point", "job", "attempt")},
+    **{
+        state: f"SELECT count(*) FROM point WHERE loop_id = l.id AND state = '{state}'"
+        for state in ("MEASURED", "FAILED", "INFEASIBLE", "PRUNED", "DROPPED")
+    },
+}
+_RECOUNT = sa.text(f"SELECT l.id, {', '.join(f'({query})' for query in _COUNTED.values())} FROM loop l")
+
+
 class Audit:
     """The store's part for events and for checking itself."""
 
@@ -163,8 +175,7 @@ class Audit:
 
     def restored(self) -> bool:
         """Whether the store came from a backup and no engine has adopted yet what runs."""
-        with self._db.reading() as connection:
-            return bool(connection.execute(sa.select(tables.meta.c.key).where(tables.meta.c.key == RESTORED)).first())
+        return bool(self._db.run(_IS_RESTORED))
 
     def adopted(self, actor: str) -> None:
         """What ran when the store was restored is adopted or has ended."""
@@ -192,9 +203,8 @@ class Audit:
         with self._db.reading() as connection:
             broken = [row[0] for row in connection.exec_driver_sql("PRAGMA integrity_check(10)") if row[0] != "ok"]
             found["the file is sound"] = broken
-            for name, query in INVARIANTS.items():
-                rows = connection.exec_driver_sql(query).fetchmany(20)
-                found[name] = [": ".join(map(str, row)) for row in rows]
+            for name, statement in _STATEMENTS.items():
+                found[name] = [": ".join(map(str, row)) for row in self._db.run(statement)]
             for name, check in _CHECKS.items():
                 found[name] = check(connection)
         found["counters equal a recount"] = self._recount()
@@ -202,21 +212,10 @@ class Audit:
 
     def _recount(self) -> list[str]:
         wrong = []
-        queries = {
-            "points": "SELECT count(*) FROM point WHERE loop_id = :loop",
-            "jobs": "SELECT count(*) FROM job WHERE loop_id = :loop",
-            "attempts": "SELECT count(*) FROM attempt WHERE loop_id = :loop",
-            "MEASURED": "SELECT count(*) FROM point WHERE loop_id = :loop AND state = 'MEASURED'",
-            "FAILED": "SELECT count(*) FROM point WHERE loop_id = :loop AND state = 'FAILED'",
-            "INFEASIBLE": "SELECT count(*) FROM point WHERE loop_id = :loop AND state = 'INFEASIBLE'",
-            "PRUNED": "SELECT count(*) FROM point WHERE loop_id = :loop AND state = 'PRUNED'",
-            "DROPPED": "SELECT count(*) FROM point WHERE loop_id = :loop AND state = 'DROPPED'",
-        }
-        with self._db.reading() as connection:
-            for loop_id in connection.execute(sa.select(tables.loop.c.id)).scalars().all():
+        with self._db.reading():
+            for loop_id, *numbers in self._db.run(_RECOUNT):
                 counters = self._db.counters(loop_id)
-                for name, query in queries.items():
-                    real = connection.execute(sa.text(query), {"loop": loop_id}).scalar() or 0
+                for name, real in zip(_COUNTED, numbers, strict=True):
                     if counters.get(name, 0) != real:
                         wrong.append(f"loop {loop_id} {name}: {counters.get(name, 0)}, recount {real}")
         return wrong

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -14,6 +16,18 @@ from idds_core.store.records import Message
 __all__ = ["Outbox"]
 
 _COLUMNS = [tables.outbox.c[n] for n in ("id", "target", "kind", "title", "body", "tries", "created")]
+_TARGETS: Any = sa.func.json_each(sa.bindparam("targets", type_=sa.Text)).table_valued("value")
+#: asked at each turn of an engine, so built once
+_DUE = (
+    sa.select(*_COLUMNS)
+    .where(
+        tables.outbox.c.done.is_(None),
+        tables.outbox.c.not_before <= sa.bindparam("now"),
+        tables.outbox.c.target.in_(sa.select(_TARGETS.c.value)),
+    )
+    .order_by(tables.outbox.c.id)
+    .limit(sa.bindparam("limit"))
+)
 _LONGEST = 4000
 _TOLD = {"workflow": TERMINAL["workflow"], "loop": frozenset({LoopState.HELD})}
 
@@ -85,11 +99,8 @@ class Outbox:
 
     def due(self, targets: Collection[str], limit: int = 20) -> list[Message]:
         """Messages to these that may be tried now, oldest first."""
-        c = tables.outbox.c
-        where = (c.done.is_(None), c.not_before <= self._db.now(), c.target.in_(list(targets)))
-        with self._db.reading() as connection:
-            rows = connection.execute(sa.select(*_COLUMNS).where(*where).order_by(c.id).limit(limit))
-            return [Message(*row) for row in rows]
+        values = {"targets": json.dumps(list(targets)), "now": self._db.now(), "limit": limit}
+        return [Message(*row) for row in self._db.run(_DUE, values)]
 
     def waiting(self, targets: Collection[str]) -> int:
         """Number of messages to these that have not arrived."""

@@ -96,7 +96,7 @@ class _File:
         self._new = {name: self.kept.execute(f'SELECT * FROM "{name}"').fetchall() for name in names}
         self.free: list[sa.Connection] = []
         self.engine = sa.create_engine("sqlite://", poolclass=sa.pool.NullPool, creator=self._connect)
-        sa.event.listen(self.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+        sa.event.listen(self.engine, "begin", _begin)
 
     def _connect(self) -> sqlite3.Connection:
         """As the engine's own code wants it."""
@@ -113,6 +113,11 @@ class _File:
             if rows:
                 self.kept.executemany(f'INSERT INTO "{name}" VALUES ({", ".join("?" * len(rows[0]))})', rows)
         self.kept.execute("COMMIT")
+
+
+def _begin(connection: sa.Connection) -> None:
+    raw: Any = connection.connection.dbapi_connection
+    raw.execute("BEGIN IMMEDIATE")
 
 
 class SimDatabase(Database):
