@@ -28,6 +28,7 @@ __all__ = [
     "OTHERS",
     "READY",
     "RELEASED",
+    "RENEW",
     "RESULTS",
 ]
 
@@ -68,6 +69,12 @@ ADOPT = (
     sa.update(tables.attempt)
     .where(_A.id.in_(_given("ids")), _LIVE)
     .values(owner=sa.bindparam("owner"), lease_until=sa.bindparam("until"))
+)
+RENEW = (
+    sa.update(tables.attempt)
+    .where(_A.id.in_(_given("ids")), _LIVE, _A.owner == sa.bindparam("owner"))
+    .values(lease_until=sa.bindparam("until"))
+    .returning(_A.id)
 )
 LAST_DONE = (
     sa.select(_A.path, _J.step)
@@ -120,7 +127,7 @@ _LIVE_CLAIMS = (
 )
 OF_JOBS = _LIVE_CLAIMS.where(_A.job_id.in_(_given("ids")))
 MINE = _LIVE_CLAIMS.where(_A.owner == sa.bindparam("owner"))
-OTHERS = _LIVE_CLAIMS.where(_A.owner != sa.bindparam("owner"))
+OTHERS = _LIVE_CLAIMS.where(_A.owner != sa.bindparam("owner"), _A.lease_until < sa.bindparam("before"))
 RESULTS = (
     sa.select(_J.point_id, _J.step_no, _J.step, _R.result, _J.variant, _J.chunk)
     .join(tables.result, _R.job_id == _J.id)

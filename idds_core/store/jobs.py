@@ -30,6 +30,7 @@ from idds_core.store.job_statements import (
     OTHERS,
     READY,
     RELEASED,
+    RENEW,
     RESULTS,
 )
 from idds_core.store.points import will_end
@@ -108,10 +109,11 @@ class Jobs:
                 self._db.count(loop_id, "attempts", count)
             return self._claims(OF_JOBS, chosen)
 
-    def live(self, *, owner: str | None = None, not_owner: str | None = None) -> list[Claim]:
-        """Claims whose attempt has not ended, of an owner or of all others."""
+    def live(self, *, owner: str | None = None, not_owner: str | None = None, expired: bool = False) -> list[Claim]:
+        """Claims whose attempt has not ended, of an owner or of all others; expired : of them, whose lease is over."""
+        before = self._db.now() if expired else float("inf")
         with self._db.reading():
-            return self._claims(MINE if owner else OTHERS, {"owner": owner or not_owner})
+            return self._claims(MINE if owner else OTHERS, {"owner": owner or not_owner, "before": before})
 
     def live_keys(self) -> set[str]:
         """Keys of all attempts of the store that have not ended, whoever owns them."""
@@ -159,10 +161,16 @@ class Jobs:
         self._db.move("attempt", rows, AttemptState.INTENT, AttemptState.SUBMITTED, actor=actor, columns=("handle",))
 
     def adopt(self, attempts: Collection[int], owner: str, lease_s: float) -> None:
-        """These live attempts are this owner's from now on (also: renew the lease)."""
+        """These live attempts are this owner's from now on."""
         values = {"ids": json.dumps(list(attempts)), "owner": owner, "until": self._db.now() + lease_s}
         with self._db.transaction():
             self._db.run(ADOPT, values)
+
+    def renew(self, attempts: Collection[int], owner: str, lease_s: float) -> set[int]:
+        """Of these attempts those that are live and still this owner's; they are for another lease."""
+        values = {"ids": json.dumps(list(attempts)), "owner": owner, "until": self._db.now() + lease_s}
+        with self._db.transaction():
+            return {row[0] for row in self._db.run(RENEW, values)}
 
     # ------------------------------------------------------------------ results
     def finish(self, outcomes: Sequence[Outcome], actor: str) -> list[Outcome]:

@@ -16,7 +16,8 @@ import pytest
 from tests.sim.edges import EDGES
 from tests.sim.fate import Report
 from tests.sim.mutants import MUTANTS
-from tests.sim.schedule import fault_free, run
+from tests.sim.runs import run
+from tests.sim.schedule import fault_free
 from tests.sim.workloads import WORKLOADS
 
 _FAILED = Path(__file__).parent / "failed_seeds.json"
@@ -67,7 +68,7 @@ def _broken(name: str | None, patch: pytest.MonkeyPatch) -> dict[str, Any]:
     for workload in WORKLOADS:
         fault_free(workload)  # before anything is broken
     mutant.apply(patch)
-    return {"fenced": mutant.fenced, **({"name": mutant.workload} if mutant.workload else {})}
+    return {"fenced": mutant.fenced, "apart": mutant.apart, **({"name": mutant.workload} if mutant.workload else {})}
 
 
 def _tell(report: Report, *, verbose: bool) -> None:

@@ -2,7 +2,10 @@
 
 __all__ = ["EDGES", "OUTSIDE"]
 
-_COMMITS = ("Store.own", "Engine.turn", "Carrier.recover", "Jobs.adopt", "Audit.seal")
+_COMMITS = (
+    "Store.own", "Engine.turn", "Carrier.recover", "Audit.seal",
+    "Carrier.collect", "Carrier.claim", "Conductor.step", "Transformer.step", "Jobs.renew",
+)  # fmt: skip
 _CALLS = ("submit", "find", "poll", "cancel", "forget", "running_keys")
 
 #: outside of any transaction: here a process may also stall

@@ -13,9 +13,18 @@ from tests.sim.provider import FAULTS
 __all__ = ["Fate", "Report"]
 
 _FAULTS = 8
-_CHANCE = {"submit": 0.15, "poll": 0.05, "find": 0.2, "cancel": 0.2, "forget": 0.05, "job": 0.15, "learner": 0.1}
-_OTHER_FAULTS = {"learner": ("late",)}
-_EDGE_CHANCE = 0.02
+_CHANCE = {
+    "submit": 0.15,
+    "poll": 0.05,
+    "find": 0.2,
+    "cancel": 0.2,
+    "forget": 0.05,
+    "job": 0.15,
+    "learner": 0.1,
+    "message": 0.05,
+}
+_OTHER_FAULTS = {"learner": ("late",), "message": ("dropped", "twice", "late")}
+_EDGE_CHANCE, _JUMP_CHANCE = 0.02, 0.004
 
 
 @dataclass
@@ -40,6 +49,7 @@ class Fate:
         self.left = 0 if calm else self.rng.randint(1, _FAULTS)
         #: half of the schedules cut at one edge of their own, so that each is visited
         self.target = None if calm or self.rng.random() < 0.3 else EDGES[self.rng.randrange(len(EDGES))]
+        self.edge_chance, self.jump_chance = _EDGE_CHANCE, _JUMP_CHANCE
         self.skip = self.rng.choice((0, 0, 0, 1, 2, 5))
         self._report, self._tell = report, tell
 
@@ -69,7 +79,7 @@ class Fate:
             if self.skip < 0:
                 self.target = None
                 return True
-        if self.left > 0 and self.rng.random() < _EDGE_CHANCE:
+        if self.left > 0 and self.rng.random() < self.edge_chance:
             self.left -= 1
             return True
         return False

@@ -154,6 +154,7 @@ class SimDatabase(Database):
                 yield connection
             return
         name = _caller()
+        self.edge(f"{name}: begin")
         with super().transaction() as connection:
             yield connection
             self.edge(f"{name}: before commit")

@@ -20,6 +20,7 @@ from idds_core.store.database import Database
 from idds_core.store.jobs import Jobs
 from tests.sim import schedule
 from tests.sim.machine import SimDatabase
+from tests.sim.runs import run
 from tests.sim.workloads import CANCELLED, WORKLOADS
 
 __all__ = ["MUTANTS", "Mutant", "caught_at"]
@@ -32,13 +33,14 @@ class Mutant:
     """A sabotage, and what the oracle that catches it says.
 
     fenced : False where two things guard the same, and the other one is off as well.
-    workload : the only one in which it can be seen.
+    workload : the only one in which it can be seen. apart : whether its agents are.
     """
 
     apply: Callable[[Patch], None]
     says: tuple[str, ...]
     fenced: bool = True
     workload: str | None = None
+    apart: bool = False
 
 
 def _no_compare_and_set(patch: Patch) -> None:
@@ -202,7 +204,7 @@ def caught_at(name: str, limit: int, first: int = 0) -> tuple[int, str] | None:
         mutant.apply(patch)
         try:
             for n in range(limit):
-                report = schedule.run(first + n, name=mutant.workload, fenced=mutant.fenced)
+                report = run(first + n, name=mutant.workload, fenced=mutant.fenced, apart=mutant.apart)
                 for found in report.violations:
                     if any(words in found for words in mutant.says):
                         return n + 1, found

@@ -15,9 +15,9 @@ from tests.sim.machine import SimDatabase
 if TYPE_CHECKING:
     from tests.sim.schedule import Schedule
 
-__all__ = ["Process"]
+__all__ = ["SETTINGS", "Postman", "Process"]
 
-_SETTINGS = Settings(sweep_seconds=20.0)
+SETTINGS = Settings(sweep_seconds=20.0)
 
 
 class _Waker:
@@ -29,7 +29,7 @@ class _Waker:
         """Nobody waits."""
 
 
-class _Postman:
+class Postman:
     """Delivers messages at once, in the engine's own process."""
 
     def __init__(self, process: Process) -> None:
@@ -60,6 +60,7 @@ class Process:
     def __init__(self, world: Schedule, number: int) -> None:
         self.world, self.number = world, number
         self.alive, self.owns = True, False
+        self.asleep = self.late = False  # stalled now, or has been
         self.thoughts: list[tuple[float, Future[Answer], Answer]] = []
         self.database = SimDatabase(world.disk, world.path, world.engine_clock, self.edge)
         self.store = Store(self.database)
@@ -72,10 +73,8 @@ class Process:
         self.owns = True
         world = self.world
         waker: Any = _Waker()
-        postman: Any = _Postman(self)
-        self.engine = Engine(
-            self.store, self.provider, self, waker, world.folder, _SETTINGS, world.workflow_id, postman
-        )
+        postman: Any = Postman(self)
+        self.engine = Engine(self.store, self.provider, self, waker, world.folder, SETTINGS, world.workflow_id, postman)
         self.engine.carrier.recover()
         self.engine.carrier.reap()
 
@@ -86,15 +85,13 @@ class Process:
     def think(
         self, document: Mapping[str, Any], history: Mapping[str, Any], bundle: str, wake: Callable[[], None]
     ) -> Future[Answer]:
-        """The learner's answer, at once or later."""
+        """The learner's answer, soon or later."""
         del bundle, wake
         self.edge("learner.think: before")
         future: Future[Answer] = Future()
         said = Answer(self.world.learner({"loop": document, "history": history}))
-        if self.world.fate.fault("learner"):
-            self.thoughts.append((self.world.clock() + self.world.fate.uniform(0.1, 30), future, said))
-        else:
-            future.set_result(said)
+        late = self.world.fate.fault("learner") is not None
+        self.thoughts.append((self.world.clock() + (self.world.fate.uniform(1, 30) if late else 0.05), future, said))
         return future
 
     def awake(self) -> None:
@@ -103,6 +100,12 @@ class Process:
         for due, future, said in self.thoughts:
             if due <= now and not future.done():
                 future.set_result(said)
+
+    def answered(self) -> bool:
+        """Whether an answer has come that nobody has taken; it is ready to be taken then."""
+        self.awake()
+        before, self.thoughts = self.thoughts, [t for t in self.thoughts if not t[1].done()]
+        return len(self.thoughts) < len(before)
 
     def bury(self) -> None:
         """What the kernel does."""

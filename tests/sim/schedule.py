@@ -25,10 +25,9 @@ from tests.sim.process import Process
 from tests.sim.provider import LAG_S, SimProvider
 from tests.sim.workloads import CANCELLED, WORKLOADS, answer, workload
 
-__all__ = ["Report", "Schedule", "fault_free", "run"]
+__all__ = ["Report", "Schedule", "fault_free"]
 
-_TURNS, _SEED = 600, 7
-_JUMP_CHANCE = 0.004
+_SEED = 7
 
 
 class _Asked:
@@ -51,6 +50,8 @@ class Schedule:
     """A seed's schedule. `calm`: nothing goes wrong."""
 
     learner = staticmethod(answer)
+    process: type[Process] = Process
+    turns_allowed = 600
 
     @staticmethod
     def fault_free(name: str) -> str:
@@ -82,7 +83,7 @@ class Schedule:
         self.running: Process | None = None  # whose code is on the stack
         self.booted = self.depth = self.turns = self.checked = 0
         self.messages: list[str] = []
-        self.followed: dict[str, int] = {}  # key -> the engine that submitted it first
+        self.followed: set[str] = set()  # keys that an engine submitted which was up to date
 
     def engine_clock(self) -> float:
         """What the engines take for the time."""
@@ -110,12 +111,11 @@ class Schedule:
             return False
         if row is None:
             self.violation(f"a job was submitted without an intent on record: {spec.key}")
-        newest = process is self.processes[-1]
         early = hidden_since is not None and self.clock() - hidden_since < LAG_S
-        if early and newest and not self.jumped and self.followed.get(spec.key) is not None:
-            self.violation(f"a job was submitted again within the listing lag: {spec.key}")
-        if newest:
-            self.followed.setdefault(spec.key, process.number)
+        if not self.outdated(process):
+            if early and not self.jumped and spec.key in self.followed:
+                self.violation(f"a job was submitted again within the listing lag: {spec.key}")
+            self.followed.add(spec.key)
         return row is not None and row[0] in TERMINAL["attempt"]
 
     def told(self, message: Message) -> None:
@@ -127,6 +127,10 @@ class Schedule:
         if row is None:
             self.violation(f"a message was sent that is not on record: {message.title}")
         self.messages.append(message.title)
+
+    def outdated(self, process: Process) -> bool:
+        """Whether somebody may have taken over what the process does."""
+        return process is not self.processes[-1]
 
     def wrote(self, process: Process) -> None:
         """A commit by this process."""
@@ -141,6 +145,8 @@ class Schedule:
 
     def at_edge(self, process: Process, name: str) -> None:
         """Nothing, a death, an error of the disk, or a stall, in which others go on."""
+        if name.endswith(": begin"):
+            return
         if name.endswith("after commit"):
             self.wrote(process)
         if name not in _KNOWN:
@@ -191,13 +197,16 @@ class Schedule:
         return self.report
 
     def _step(self) -> bool:
-        """One turn of the newest engine; whether there is more to do."""
+        """One turn; whether there is more to do."""
         self.turns += 1
-        if self.turns > _TURNS:
+        if self.turns > self.turns_allowed:
             self.violation("it does not end")
         if self.report.violations:
             return False
         self._from_outside()
+        return self._move()
+
+    def _move(self) -> bool:
         if self.zombie and not self.fenced and self.depth == 0:  # nobody sees to what it began but a new engine
             self.zombie = False
             self.processes[-1].bury()
@@ -216,7 +225,7 @@ class Schedule:
             database = SimDatabase(self.disk, self.path, self.engine_clock, lambda _: None)
             Store(database).workflows.command(self.workflow_id, wish, "user")
             database.close()
-        if self.fate.left > 0 and self.fate.rng.random() < _JUMP_CHANCE:
+        if self.fate.left > 0 and self.fate.rng.random() < self.fate.jump_chance:
             self.fate.left -= 1
             jump = self.fate.uniform(-300, 3600)
             self.fate.note("clock jump")
@@ -235,7 +244,7 @@ class Schedule:
 
     def _boot(self) -> Process:
         self.booted += 1
-        process = Process(self, self.booted)
+        process = self.process(self, self.booted)
         self.processes.append(process)
         self.tell(f"engine {process.number} starts")
         self._in(process, process.boot)
@@ -260,7 +269,7 @@ class Schedule:
     def _failed(self, process: Process, error: StoreError) -> None:
         process.bury()
         fenced = error.code == "E-ENGINE-003" and process is not self.processes[-1]
-        stale = not self.fenced and process is not self.processes[-1]
+        stale = not self.fenced and self.outdated(process)
         if not (fenced or stale) and not (error.code == "E-STORE-002" and "simulated" in str(error)):
             self.violation(f"the engine ended: {error}")
         self.tell(f"  engine {process.number} ends: {error.code}")
@@ -290,6 +299,7 @@ class Schedule:
         self._figures()
         self.provider.heal()
         self.clock.advance(LAG_S + 1)
+        self.process = Process
         process = self._boot()  # a later engine of this folder
         for found in oracles.in_the_end(process.store, self):
             self.violation(found)
@@ -343,8 +353,3 @@ def fault_free(name: str) -> str:
     report = Schedule(0, name, calm=True).play()
     assert not report.violations, report.violations
     return report.digest
-
-
-def run(seed: int, **options: Any) -> Report:
-    """Play the schedule of a seed."""
-    return Schedule(seed, **options).play()

@@ -15,7 +15,7 @@ import pytest
 from tests.sim.__main__ import Figures
 from tests.sim.mutants import MUTANTS, caught_at
 from tests.sim.provider import FAULTS
-from tests.sim.schedule import run
+from tests.sim.runs import run
 from tests.sim.workloads import CANCELLED, WORKLOADS
 
 #: seconds of CPU for the long test, and in how many schedules everything must have gone wrong that can

@@ -1,0 +1,41 @@
+"""When a loop is held because its jobs fail in a way that another attempt will not mend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from idds_agents.catalog import Catalog
+from idds_agents.outcomes import DISK_FULL
+from idds_agents.points import losses_allowed
+from idds_core.states import FailureClass, LoopState
+from idds_core.store import LoopRecord, Outcome, Store
+
+__all__ = ["hold_on_trouble", "stopping"]
+
+
+def stopping(store: Store, catalog: Catalog, loop: LoopRecord) -> bool:
+    """Whether a loop without a barrier has its verdict: nothing more starts, and what runs is not waited for."""
+    return catalog.plan(loop.id).loop.mode == "steady" and store.steady.stopped(loop.id)
+
+
+def hold_on_trouble(store: Store, catalog: Catalog, outcomes: Iterable[Outcome], actor: str) -> None:
+    """Hold a loop on a full disk, or whose jobs fail alike one after the other, instead of burning its budget."""
+    for o in outcomes:
+        if o.failure is not None and o.failure.code == DISK_FULL:
+            loop = store.workflows.loop(o.claim.loop_id)
+            if loop.state is LoopState.ACTIVE:
+                reason = f"E-DISK-002 {o.failure.message[:300]}. Free some space, then 'resume'."
+                store.workflows.move_loop(loop, LoopState.HELD, reason, actor)
+        if o.failure is None or o.failure.class_ is FailureClass.INFRA or not o.failure.signature:
+            continue
+        loop = store.workflows.loop(o.claim.loop_id)
+        if loop.state is not LoopState.ACTIVE or stopping(store, catalog, loop):
+            continue
+        limit = losses_allowed(catalog.plan(loop.id), o.claim)
+        count = store.jobs.identical_failures(loop.id, o.claim.step, o.failure.signature)
+        if count >= limit:
+            reason = (
+                f"E-LOOP-001 {count} jobs of step {o.claim.step} failed alike in a row: {o.failure.message[:300]} "
+                f"(log: {o.claim.attempt.path}/log). Mend it, then 'resume'."
+            )
+            store.workflows.move_loop(loop, LoopState.HELD, reason, actor)
