@@ -25,6 +25,7 @@ from idds_agents.reuser import Reuser
 from idds_agents.revising import Draft, goes_on, refused_rerun
 from idds_agents.targets import read_targets
 from idds_agents.transformer import Thinker, Transformer
+from idds_agents.trouble import hold_when_full
 from idds_agents.wakeup import Waker
 from idds_agents.workspace import Workspace
 from idds_core.definition import Definition, validate
@@ -240,17 +241,11 @@ class Engine:
         if now - self._disk_checked < _DISK_PERIOD_S:
             return
         self._disk_checked = now
-        free = min(shutil.disk_usage(folder).free for folder in {self._workdir, self.store.path.parent})
-        if free >= self._settings.min_free_bytes:
-            return
-        reason = (
-            f"E-DISK-001 only {free // 10**6} MB are free in {self._workdir} "
-            f"(limit {self._settings.min_free_bytes // 10**6} MB). Free some space, then 'resume'."
-        )
-        with self.store.transaction():
-            for loop in self._catalog.live_loops():
-                if loop.state is LoopState.ACTIVE:
-                    self.store.workflows.move_loop(loop, LoopState.HELD, reason, "engine")
+        hold_when_full(self.store, self._catalog, self._workdir, self.free_bytes(), self._settings.min_free_bytes)
+
+    def free_bytes(self) -> int:
+        """Bytes that are free where the store and the outputs are."""
+        return min(shutil.disk_usage(folder).free for folder in {self._workdir, self.store.path.parent})
 
 
 # ---------------------------------------------------------------------- entering a workflow

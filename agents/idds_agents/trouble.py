@@ -1,8 +1,9 @@
-"""When a loop is held because its jobs fail in a way that another attempt will not mend."""
+"""When a loop is held because of something that another attempt will not mend."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from idds_agents.catalog import Catalog
 from idds_agents.outcomes import DISK_FULL
@@ -10,7 +11,7 @@ from idds_agents.points import losses_allowed
 from idds_core.states import FailureClass, LoopState
 from idds_core.store import LoopRecord, Outcome, Store
 
-__all__ = ["hold_on_trouble", "stopping"]
+__all__ = ["hold_on_trouble", "hold_when_full", "stopping"]
 
 
 def stopping(store: Store, catalog: Catalog, loop: LoopRecord) -> bool:
@@ -39,3 +40,17 @@ def hold_on_trouble(store: Store, catalog: Catalog, outcomes: Iterable[Outcome],
                 f"(log: {o.claim.attempt.path}/log). Mend it, then 'resume'."
             )
             store.workflows.move_loop(loop, LoopState.HELD, reason, actor)
+
+
+def hold_when_full(store: Store, catalog: Catalog, folder: Path, free: int, least: int) -> None:
+    """Hold what is active when less than `least` bytes are free, while there is still room to say why."""
+    if free >= least:
+        return
+    reason = (
+        f"E-DISK-001 only {free // 10**6} MB are free in {folder} (limit {least // 10**6} MB). "
+        "Free some space, then 'resume'."
+    )
+    with store.transaction():
+        for loop in catalog.live_loops():
+            if loop.state is LoopState.ACTIVE:
+                store.workflows.move_loop(loop, LoopState.HELD, reason, "engine")

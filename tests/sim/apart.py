@@ -108,7 +108,8 @@ class Apart(Schedule):
             return False
         awake: list[Any] = [p for p in self.processes if p.alive and not p.asleep]
         if len(awake) < _PROCESSES:
-            self._boot()
+            if not (self.trouble.no_outputs and self.trouble.wait()):
+                self._boot()
             return True
         for process in awake:
             if process.answered():

@@ -4,7 +4,7 @@ __all__ = ["EDGES", "OUTSIDE"]
 
 _COMMITS = (
     "Store.own", "Engine.turn", "Carrier.recover", "Audit.seal",
-    "Carrier.collect", "Carrier.claim", "Conductor.step", "Transformer.step", "Jobs.renew",
+    "Carrier.collect", "Carrier.claim", "Conductor.step", "Transformer.step", "Jobs.renew", "hold_when_full",
 )  # fmt: skip
 _CALLS = ("submit", "find", "poll", "cancel", "forget", "running_keys")
 

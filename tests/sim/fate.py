@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from tests.sim.edges import EDGES
 from tests.sim.provider import FAULTS
 
-__all__ = ["Fate", "Report"]
+__all__ = ["KINDS", "Fate", "Report"]
 
 _FAULTS = 8
 _CHANCE = {
@@ -22,9 +22,21 @@ _CHANCE = {
     "job": 0.15,
     "learner": 0.1,
     "message": 0.05,
+    "disk": 0.01,
 }
-_OTHER_FAULTS = {"learner": ("late",), "message": ("dropped", "twice", "late")}
+_OTHER_FAULTS = {
+    "learner": ("late", "raises", "takes too long", "out of bounds", "nan", "too many", "known", "no point"),
+    "message": ("dropped", "twice", "late"),
+    "disk": ("full", "outputs", "low"),
+}
 _EDGE_CHANCE, _JUMP_CHANCE = 0.02, 0.004
+#: everything that can go wrong
+KINDS = frozenset(
+    {
+        *(f"{kind}: {what}" for kind, several in {**FAULTS, **_OTHER_FAULTS}.items() for what in several),
+        "death", "stall", "clock jump", "commit of unknown outcome",
+    }
+)  # fmt: skip
 
 
 @dataclass

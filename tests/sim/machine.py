@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 import sqlalchemy as sa
 
-from idds_core.store import Store, open_store
+from idds_core.store import open_store
 from idds_core.store.database import Database
 
 __all__ = ["Died", "Disk", "Edge", "SimDatabase"]
@@ -59,6 +59,7 @@ class Disk:
 
     def __init__(self) -> None:
         self._file = self._spare.pop() if self._spare else _File()
+        self.full = False
 
     @property
     def engine(self) -> sa.Engine:
@@ -156,13 +157,18 @@ class SimDatabase(Database):
         name = _caller()
         self.edge(f"{name}: begin")
         with super().transaction() as connection:
+            before = self._changes(connection)
             yield connection
+            if self._disk.full and self._changes(connection) > before:
+                full = sqlite3.OperationalError("database or disk is full")
+                raise self.explain(full) or full
             self.edge(f"{name}: before commit")
         self.edge(f"{name}: after commit")
 
-    def store(self) -> Store:
-        """A store on it."""
-        return Store(self)
+    @staticmethod
+    def _changes(connection: sa.Connection) -> int:
+        raw: Any = connection.connection.dbapi_connection
+        return int(raw.total_changes)
 
 
 def _caller() -> str:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from idds_agents.engine import Engine
 from idds_agents.transformer import Answer
+from idds_core.errors import IddsError
 from idds_core.settings import Settings
 from idds_core.store import Store
 from tests.sim.machine import SimDatabase
+from tests.sim.trouble import spoilt
 
 if TYPE_CHECKING:
     from tests.sim.schedule import Schedule
@@ -54,6 +56,15 @@ class Postman:
         return len(due)
 
 
+class _Engine(Engine):
+    """As much is free as the schedule says."""
+
+    def free_bytes(self) -> int:
+        """What is free."""
+        world: Schedule = self.transformer.thinker.world  # type: ignore[attr-defined]
+        return world.trouble.free_bytes
+
+
 class Process:
     """An engine's process: what dies with it is in here."""
 
@@ -61,7 +72,7 @@ class Process:
         self.world, self.number = world, number
         self.alive, self.owns = True, False
         self.asleep = self.late = False  # stalled now, or has been
-        self.thoughts: list[tuple[float, Future[Answer], Answer]] = []
+        self.thoughts: list[tuple[float, Future[Answer], Answer | IddsError]] = []
         self.database = SimDatabase(world.disk, world.path, world.engine_clock, self.edge)
         self.store = Store(self.database)
         self.provider = world.provider
@@ -74,7 +85,9 @@ class Process:
         world = self.world
         waker: Any = _Waker()
         postman: Any = Postman(self)
-        self.engine = Engine(self.store, self.provider, self, waker, world.folder, SETTINGS, world.workflow_id, postman)
+        self.engine = _Engine(
+            self.store, self.provider, self, waker, world.folder, SETTINGS, world.workflow_id, postman
+        )
         self.engine.carrier.recover()
         self.engine.carrier.reap()
 
@@ -89,16 +102,22 @@ class Process:
         del bundle, wake
         self.edge("learner.think: before")
         future: Future[Answer] = Future()
-        said = Answer(self.world.learner({"loop": document, "history": history}))
-        late = self.world.fate.fault("learner") is not None
-        self.thoughts.append((self.world.clock() + (self.world.fate.uniform(1, 30) if late else 0.05), future, said))
+        answer = Answer(self.world.learner({"loop": document, "history": history}))
+        fault = self.world.fate.fault("learner")
+        said = answer if fault in (None, "late") else spoilt(answer, fault, history)
+        wait = self.world.fate.uniform(1, 30) if fault == "late" else 0.05
+        self.thoughts.append((self.world.clock() + wait, future, said))
         return future
 
     def awake(self) -> None:
         """Answers whose time has come."""
         now = self.world.clock()
         for due, future, said in self.thoughts:
-            if due <= now and not future.done():
+            if due > now or future.done():
+                continue
+            if isinstance(said, IddsError):
+                future.set_exception(said)
+            else:
                 future.set_result(said)
 
     def answered(self) -> bool:

@@ -40,6 +40,9 @@ FAULTS = {
     "forget": ("time-out",),
     "job": ("lost", "vanished", "twice", "late", "garbage", "requeued", "preempted", "cancelled by hand"),
 }
+_NO_SPACE = JobReport(
+    ReportState.FAILED, failure=Failure(FailureClass.INFRA, "E-JOB-DISK", "no space left", "E-JOB-DISK no space left")
+)
 _GARBAGE = ("nan", "key", "digest", "nothing", "text", "large", "missing")
 
 
@@ -71,6 +74,7 @@ class _SimJob:
     cancelled: bool = False
     vanished: bool = False
     garbage: str = ""
+    could_write: bool | None = None  # known when it has ended
     runs: int = 1
 
 
@@ -94,8 +98,10 @@ class SimProvider:
         fate: Fate,
         edge: Callable[[str], None],
         submitted: Callable[[JobSpec, float | None], bool],
+        can_write: Callable[[], bool],
     ) -> None:
         self._now, self._fate, self.edge, self._submitted = clock, fate, edge, submitted
+        self._can_write = can_write
         self._jobs: dict[str, _SimJob] = {}
         self._mute_until = 0.0
         self.bill = Bill()
@@ -248,6 +254,10 @@ class SimProvider:
             code = "E-JOB-LOST" if job.end == "lost" else "E-JOB-SIGNAL"
             state = ReportState.LOST if job.end == "lost" else ReportState.FAILED
             return JobReport(state, failure=Failure(FailureClass.INFRA, code, job.end, f"{code} {job.end}"))
+        if job.could_write is None:
+            job.could_write = self._can_write()
+        if not job.could_write:
+            return _NO_SPACE
         result = {"key": job.spec.key, "digest": job.spec.digest, "values": values_of(job.spec), "files": {}}
         if job.end == "garbage":
             return JobReport(ReportState.SUCCEEDED, _garbled(result, job.garbage), usage=Usage(1.0, 1.0, 1000))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from tests.sim.fate import Fate, Report
 from tests.sim.machine import Died, Disk, SimDatabase
 from tests.sim.process import Process
 from tests.sim.provider import LAG_S, SimProvider
+from tests.sim.trouble import Trouble
 from tests.sim.workloads import CANCELLED, WORKLOADS, answer, workload
 
 __all__ = ["Report", "Schedule", "fault_free"]
@@ -73,17 +75,22 @@ class Schedule:
         self.path = self.folder / "idds.db"
         self.offset = 0.0  # of the engines' clock from the true one
         self.jumped = 0.0
-        self.provider = SimProvider(self.clock, self.fate, self.provider_edge, self._submitted)
+        self.provider = SimProvider(self.clock, self.fate, self.provider_edge, self._submitted, self._can_write)
         self.wishes = self._wishes(calm=calm)
+        self.trouble = Trouble(self)
         self.definition = workload(self.report.workload)
-        first = SimDatabase(self.disk, self.path, self.clock, lambda _: None)
-        self.workflow_id = Store(first).workflows.add(self.definition, "bundle", _SEED).id
-        first.close()
+        with self._outside() as store:
+            self.workflow_id = store.workflows.add(self.definition, "bundle", _SEED).id
         self.processes: list[Process] = []
         self.running: Process | None = None  # whose code is on the stack
         self.booted = self.depth = self.turns = self.checked = 0
         self.messages: list[str] = []
         self.followed: set[str] = set()  # keys that an engine submitted which was up to date
+
+    @property
+    def helped(self) -> bool:
+        """Whether something happened that somebody must mend."""
+        return any(name.startswith(("disk", "learner")) for name in self.report.faults)
 
     def engine_clock(self) -> float:
         """What the engines take for the time."""
@@ -117,6 +124,10 @@ class Schedule:
                 self.violation(f"a job was submitted again within the listing lag: {spec.key}")
             self.followed.add(spec.key)
         return row is not None and row[0] in TERMINAL["attempt"]
+
+    def _can_write(self) -> bool:
+        """Whether a job that ends now can leave what it has."""
+        return not self.trouble.no_outputs
 
     def told(self, message: Message) -> None:
         """A message has reached somebody."""
@@ -191,6 +202,7 @@ class Schedule:
             if not self.report.violations:
                 self._afterwards()
         finally:
+            self.trouble.end()
             for process in self.processes:
                 process.bury()
             self.disk.close()
@@ -212,6 +224,8 @@ class Schedule:
             self.processes[-1].bury()
         process = self.processes[-1] if self.processes and self.processes[-1].alive else None
         if process is None:
+            if self.trouble.wait():
+                return True
             process = self._boot()
         if not process.alive:
             return True
@@ -219,12 +233,9 @@ class Schedule:
 
     def _from_outside(self) -> None:
         """A person's wish, or a clock that is set; after what went wrong, the invariants."""
-        wish = self.wishes.pop(self.turns, None)
-        if wish is not None:
-            self.tell(f"somebody asks to {wish}")
-            database = SimDatabase(self.disk, self.path, self.engine_clock, lambda _: None)
-            Store(database).workflows.command(self.workflow_id, wish, "user")
-            database.close()
+        self.trouble.step()
+        if not self.disk.full and self.wishes and self.turns >= min(self.wishes):
+            self.ask(self.wishes.pop(min(self.wishes)))
         if self.fate.left > 0 and self.fate.rng.random() < self.fate.jump_chance:
             self.fate.left -= 1
             jump = self.fate.uniform(-300, 3600)
@@ -235,12 +246,24 @@ class Schedule:
             self.checked = self.report.faults.total()
             self.look()
 
+    def ask(self, verb: str) -> None:
+        """A person at another terminal asks for something."""
+        self.tell(f"somebody asks to {verb}")
+        with self._outside() as store:
+            store.workflows.command(self.workflow_id, verb, "user")
+
     def look(self) -> None:
         """The invariants, now."""
-        database = SimDatabase(self.disk, self.path, self.engine_clock, lambda _: None)
-        for found in oracles.invariants(Store(database)):
-            self.violation(found)
-        database.close()
+        with self._outside() as store:
+            for found in oracles.invariants(store):
+                self.violation(found)
+
+    @contextmanager
+    def _outside(self) -> Iterator[Store]:
+        """The store as somebody else has it, who is never cut."""
+        store = Store(SimDatabase(self.disk, self.path, self.engine_clock, lambda _: None))
+        yield store
+        store.close()
 
     def _boot(self) -> Process:
         self.booted += 1
@@ -270,19 +293,24 @@ class Schedule:
         process.bury()
         fenced = error.code == "E-ENGINE-003" and process is not self.processes[-1]
         stale = not self.fenced and self.outdated(process)
-        if not (fenced or stale) and not (error.code == "E-STORE-002" and "simulated" in str(error)):
+        told = error.code == "E-STORE-002" and ("simulated" in str(error) or self.trouble.no_outputs)
+        if not (fenced or stale or told):
             self.violation(f"the engine ended: {error}")
         self.tell(f"  engine {process.number} ends: {error.code}")
 
     def _turn(self, process: Process) -> bool:
         process.awake()
         engine = process.engine
+        engine._check_disk()
         again = engine.turn()
-        if process is self.processes[-1] and engine._over(engine._loop()):
+        loop = engine._loop()
+        if process is self.processes[-1] and engine._over(loop):
             engine.carrier.collect()
             engine.keeper.step()
             engine.store.audit.seal()
-            return False
+            self.tell(f"engine {process.number} ends: {loop.state} {loop.reason}")
+            process.bury()
+            return loop.state not in TERMINAL["loop"] and self.helped
         if not again:
             engine._sweep()
             self._pass_time(process, engine._pause())
@@ -296,6 +324,7 @@ class Schedule:
     def _afterwards(self) -> None:
         """What must be true in the end."""
         self.fate.left, self.fate.target = 0, None
+        self.trouble.end()
         self._figures()
         self.provider.heal()
         self.clock.advance(LAG_S + 1)
