@@ -27,7 +27,7 @@ class Figures:
     """What many schedules came to."""
 
     def __init__(self) -> None:
-        self.schedules = 0
+        self.schedules = self.longest = 0
         self.faults: Counter[str] = Counter()
         self.deaths: Counter[str] = Counter()
         self.figures: Counter[str] = Counter()
@@ -40,6 +40,7 @@ class Figures:
         self.faults += report.faults
         self.deaths += report.deaths
         self.figures += report.figures
+        self.longest = max(self.longest, report.figures["seconds"])
         if report.digest:
             self.digests[report.workload].add(report.digest)
         if report.violations:
@@ -50,12 +51,26 @@ class Figures:
         """Crash points at which no process was cut."""
         return [edge for edge in EDGES if not self.deaths[edge]]
 
+    def costs(self) -> dict[str, float]:
+        """Duplicate executions and calls of the provider per attempt, commits per point, seconds per schedule."""
+        figures = self.figures
+        return {
+            "duplicates": figures["duplicates"] / max(figures["attempts"], 1),
+            "calls": figures["calls"] / max(figures["attempts"], 1),
+            "commits": figures["commits"] / max(figures["points"], 1),
+            "seconds": figures["seconds"] / max(self.schedules, 1),
+        }
+
     def line(self) -> str:
         """All of it in one line."""
         digests = ", ".join(f"{name} {len(self.digests[name])}" for name in WORKLOADS if name in self.digests)
+        costs = self.costs()
         return (
             f"{self.schedules} schedules, {self.faults.total()} faults, crash points visited "
             f"{len(EDGES) - len(self.unvisited)} of {len(EDGES)}, distinct digests: {digests}; "
+            f"{1000 * costs['duplicates']:.0f} duplicate executions per 1000 attempts, "
+            f"{costs['calls']:.1f} calls of the provider per attempt, {costs['commits']:.1f} commits per point, "
+            f"simulated time {costs['seconds']:.0f} s on average, {self.longest} s at most; "
             f"{len(self.violations)} with violations"
         )
 

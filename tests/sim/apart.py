@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from idds_agents.apart import Agents, Wake
-from tests.sim.edges import OUTSIDE
+from tests.sim.edges import APART, OUTSIDE
 from tests.sim.fate import Fate
 from tests.sim.process import SETTINGS, Postman, Process
 from tests.sim.schedule import Schedule
@@ -65,6 +65,7 @@ class Apart(Schedule):
     """A seed's schedule, with agents apart."""
 
     process: type[Process] = _Process
+    edges = APART
     turns_allowed = 1500
 
     def __init__(self, seed: int, name: str | None = None) -> None:

@@ -75,7 +75,6 @@ class _SimJob:
     vanished: bool = False
     garbage: str = ""
     could_write: bool | None = None  # known when it has ended
-    runs: int = 1
 
 
 @dataclass
@@ -84,6 +83,7 @@ class Bill:
 
     calls: int = 0
     executions: int = 0
+    duplicates: int = 0  # of them, those beyond the first of an attempt
     submissions: dict[str, int] = field(default_factory=dict)
 
 
@@ -142,7 +142,7 @@ class SimProvider:
             return Submission(spec.key, SubmissionStatus.OK, spec.key)
         self.bill.executions += 1
         if job is not None:
-            job.runs += 1
+            self.bill.duplicates += 1
             return Submission(spec.key, SubmissionStatus.OK, spec.key)
         job = _SimJob(spec, now, now + self._fate.uniform(0.1, _RUN_S), now)
         if hidden:
@@ -164,6 +164,7 @@ class SimProvider:
             job.garbage = self._fate.choice(_GARBAGE)
         elif fault in ("twice", "requeued"):
             self.bill.executions += 1
+            self.bill.duplicates += 1
             job.ends += self._fate.uniform(0.1, _RUN_S)
         elif fault == "cancelled by hand":
             job.cancelled = True

@@ -19,7 +19,7 @@ from idds_core.states import TERMINAL
 from idds_core.store import LoopRecord, Message, Store
 from idds_core.testing.fakes import ManualClock
 from tests.sim import oracles
-from tests.sim.edges import EDGES, OUTSIDE
+from tests.sim.edges import EDGES, EMBEDDED, OUTSIDE
 from tests.sim.fate import Fate, Report
 from tests.sim.machine import Died, Disk, SimDatabase
 from tests.sim.process import Process
@@ -30,6 +30,8 @@ from tests.sim.workloads import CANCELLED, WORKLOADS, answer, workload
 __all__ = ["Report", "Schedule", "fault_free"]
 
 _SEED = 7
+#: only where somebody cancels they are met often, so there they weigh more
+_OF_CANCELS = ("provider.cancel: before", "provider.cancel: after") * 4
 
 
 class _Asked:
@@ -53,6 +55,7 @@ class Schedule:
 
     learner = staticmethod(answer)
     process: type[Process] = Process
+    edges = EMBEDDED
     turns_allowed = 600
 
     @staticmethod
@@ -67,7 +70,8 @@ class Schedule:
     def __init__(self, seed: int, name: str | None = None, *, calm: bool = False, fenced: bool = True) -> None:
         self.fenced, self.zombie = fenced, False
         self.report = Report(seed, name or WORKLOADS[seed % len(WORKLOADS)])
-        self.fate = Fate(seed, self.report, self.tell, calm=calm)
+        edges = (*self.edges, *_OF_CANCELS) if self.report.workload in CANCELLED else self.edges
+        self.fate = Fate(seed, self.report, self.tell, edges, calm=calm)
         self.calm, self.deep = calm, seed % 7 == 0
         self.clock = ManualClock()
         self.disk = Disk()
@@ -337,6 +341,7 @@ class Schedule:
         bill = self.provider.bill
         self.report.figures.update(
             executions=bill.executions,
+            duplicates=bill.duplicates,
             calls=bill.calls,
             turns=self.turns,
             boots=self.booted,
