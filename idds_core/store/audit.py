@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from typing import Any
 
 import sqlalchemy as sa
 
-from idds_core.states import MOVES, TERMINAL
-from idds_core.store import tables
+from idds_core.states import TERMINAL
+from idds_core.store import chain, tables
 from idds_core.store.database import Database
+from idds_core.store.log import check_log
 from idds_core.store.maintenance import RESTORED
 from idds_core.store.records import EventRecord, ResultFile
 
@@ -108,16 +108,11 @@ INVARIANTS: dict[str, str] = {
         SELECT i.id, i.proposed FROM iteration i
         LEFT JOIN point p ON p.loop_id = i.loop_id AND p.iteration = i.number
         GROUP BY i.id HAVING count(p.id) <> i.proposed""",
-    "seal numbers are dense": """
-        SELECT max(seal_no), count(seal_no) FROM event HAVING count(seal_no) <> coalesce(max(seal_no), 0)""",
-    **{
-        f"the state of a {entity} is that of its last event": f"""
-        SELECT t.id, t.state FROM {entity} t
-        JOIN (SELECT entity_id, max(id) AS id FROM event WHERE entity = '{entity}' GROUP BY entity_id) AS last
-        ON last.entity_id = t.id
-        JOIN event e ON e.id = last.id WHERE e.new <> t.state"""
-        for entity in MOVES
-    },
+    "keys are unique": """
+        SELECT key, count(*) FROM attempt GROUP BY key HAVING count(*) > 1""",
+    "a late result is in no history": """
+        SELECT l.attempt_id, r.job_id FROM late_result l JOIN attempt a ON a.id = l.attempt_id
+        JOIN result r ON r.attempt_id = a.id WHERE a.state <> 'SUCCEEDED'""",
 }
 
 
@@ -128,21 +123,17 @@ class Audit:
         self._db = database
 
     # ------------------------------------------------------------------ events
-    def seal(self, limit: int = 100_000) -> int:
-        """Number the events that have no seal number yet, densely, and fold the deltas of counters."""
+    def seal(self, limit: int = 10_000) -> int:
+        """Number and chain up to `limit` events that are not sealed yet, and fold the deltas of counters.
+
+        Returns how many; 0 when all are.
+        """
         with self._db.reading() as connection:
             pending = connection.execute(sa.select(sa.exists().where(tables.event.c.seal_no.is_(None)))).scalar()
-        if not pending:
-            return 0
+            if not pending and chain.is_whole(connection):
+                return 0
         with self._db.transaction() as connection:
-            sealed = connection.execute(
-                sa.text(
-                    "UPDATE event SET seal_no = s.base + s.n FROM (SELECT id, row_number() OVER (ORDER BY id) AS n,"
-                    " (SELECT coalesce(max(seal_no), 0) FROM event) AS base FROM event WHERE seal_no IS NULL"
-                    " ORDER BY id LIMIT :limit) AS s WHERE event.id = s.id"
-                ),
-                {"limit": limit},
-            ).rowcount
+            sealed = chain.seal(self._db, limit)
             connection.execute(
                 sa.text(
                     "INSERT INTO counter (loop_id, name, value) SELECT loop_id, name, sum(delta) FROM counter_delta"
@@ -151,7 +142,19 @@ class Audit:
                 )
             )
             connection.execute(sa.delete(tables.counter_delta))
-        return int(sealed)
+        self._db.unsealed = max(0, self._db.unsealed - sealed)
+        return sealed
+
+    def seal_all(self) -> None:
+        """Seal whatever is not sealed yet, in small transactions."""
+        while self.seal():
+            pass
+
+    def head(self) -> tuple[int, str]:
+        """Number of the last sealed event, and its hash as hexadecimal digits: noted down, they say what was so far."""
+        with self._db.reading() as connection:
+            head = chain.head_of(connection) or chain.Head()
+        return head.seal_no, head.hash.hex()
 
     def events(self, after: int = 0, limit: int = 1000) -> list[EventRecord]:
         """Sealed events in order."""
@@ -197,6 +200,7 @@ class Audit:
                 found[name] = [": ".join(map(str, row)) for row in rows]
             for name, check in _CHECKS.items():
                 found[name] = check(connection)
+            found |= check_log(connection)
         found["counters equal a recount"] = self._recount()
         return found
 
@@ -250,19 +254,6 @@ def _own_digest(connection: sa.Connection) -> list[str]:
     ]
 
 
-def _legal_moves(connection: sa.Connection) -> list[str]:
-    c = tables.event.c
-    wrong: list[str] = []
-    seen: dict[tuple[str, int], Any] = {}
-    query = sa.select(c.id, c.entity, c.entity_id, c.old, c.new).where(c.entity.in_(list(MOVES))).order_by(c.id)
-    for event_id, entity, entity_id, old, new in connection.execute(query):
-        before = seen.get((entity, entity_id), old)
-        if before != old or new not in MOVES[entity].get(old, ()):
-            wrong.append(f"event {event_id}: {entity} {entity_id} {old} -> {new} after {before}")
-        seen[entity, entity_id] = new
-    return wrong[:20]
-
-
 def _finite_reports(connection: sa.Connection) -> list[str]:
     c = tables.report.c
     rows = connection.execute(sa.select(c.job_id, c.step, c.value))
@@ -273,5 +264,4 @@ _CHECKS: dict[str, Callable[[sa.Connection], list[str]]] = {
     "every observation is finite": _finite_observations,
     "every report is finite": _finite_reports,
     "every point has its own digest": _own_digest,
-    "events make unbroken chains of legal moves": _legal_moves,
 }

@@ -76,6 +76,7 @@ class Database:
     commits : durable commits made so far.
     fence : where several machines see the file: the token of the engine that may write; None guards nothing.
     generation : changes whenever this connection may have changed a loop or workflow; what was read before is stale.
+    unsealed : about how many events were written since the sealer came; a hint, lost with the process.
     touched : points of many jobs at which something has ended since somebody looked; a hint, lost with the process.
 
     """
@@ -93,6 +94,7 @@ class Database:
         self.now = clock
         self.commits = 0
         self.generation = 0
+        self.unsealed = 0
         self.touched: set[int] = set()
         self.fence: str | None = None
         self._durability = durability
@@ -315,6 +317,7 @@ class Database:
                 kept = set(moved)
                 text = json.dumps([{"id": r["id"], "reason": r.get("reason", "")} for r in rows if r["id"] in kept])
             if moved:
+                self.unsealed += len(moved)
                 self.run(
                     _event_statement(),
                     {"rows": text, "entity_": entity, "old_": old, "new_": new, "actor_": actor, "now_": now},

@@ -294,6 +294,7 @@ event = sa.Table(
     sa.Column("actor", sa.Text, nullable=False),
     sa.Column("reason", sa.Text, nullable=False, server_default=""),
     sa.Column("at", sa.Float, nullable=False),
+    sa.Column("hash", sa.LargeBinary),  # of this event and all before it, by the sealer
 )
 sa.Index(
     "ix_event_unsealed", event.c.id, sqlite_where=event.c.seal_no.is_(None), postgresql_where=event.c.seal_no.is_(None)
