@@ -9,6 +9,7 @@ from collections import Counter, namedtuple
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -245,6 +246,15 @@ class Database:
         except sqlite3.Error as error:
             raise self.explain(error) or error from error
         return found if row is None else list(map(row._make, found))
+
+    def run_many(self, statement: sa.Executable, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Run a statement once for each of the rows, in the open transaction; each row has all its values."""
+        raw: Any = self.connect().connection.dbapi_connection
+        text, names, _, _ = self._compiled(statement)
+        try:
+            raw.executemany(text, map(itemgetter(*names), rows))
+        except sqlite3.Error as error:
+            raise self.explain(error) or error from error
 
     def insert(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert rows, all with the same columns, in the open transaction."""
