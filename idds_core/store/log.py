@@ -9,12 +9,15 @@ import sqlalchemy as sa
 from idds_core.states import MOVES
 from idds_core.store import chain, tables
 
-__all__ = ["check_log"]
+__all__ = ["COUNTED", "LAST_EVENT", "LOG", "check_log"]
 
 _MOST = 20
 _CHAIN = "the events are a chain of hashes, and none is missing"
 _LEGAL = "events make unbroken chains of legal moves"
-_COUNTED = "each move of an entity has its event"
+LAST_EVENT = "the state of a {} is that of its last event"
+COUNTED = "each move of an entity has its event"
+#: what must hold for the log to be believed
+LOG = frozenset({_CHAIN, _LEGAL})
 
 
 def check_log(connection: sa.Connection) -> dict[str, list[str]]:
@@ -38,8 +41,8 @@ def check_log(connection: sa.Connection) -> dict[str, list[str]]:
     for entity, seen in last.items():
         wrong: list[str] = []
         _compare(connection, entity, seen, wrong, uncounted)
-        found[f"the state of a {entity} is that of its last event"] = wrong[:_MOST]
-    return {**found, _COUNTED: uncounted[:_MOST]}
+        found[LAST_EVENT.format(entity)] = wrong[:_MOST]
+    return {**found, COUNTED: uncounted[:_MOST]}
 
 
 def _compare(

@@ -173,7 +173,13 @@ OUTPUTS: dict[str, Schema] = {
         missing=listed(record(path=TEXT, name=TEXT, why=TEXT, expected=FLAG)),
     ),
     "unblind": record(path=TEXT, targets=listed(TEXT), folders_opened=INTEGER, already=FLAG),
-    "verify": record(fine=FLAG, **INVARIANTS),
+    "verify": record(
+        {"plan": listed(record(invariant=TEXT, rows=TEXT, by=TEXT, act=TEXT))},
+        fine=FLAG,
+        sealed=INTEGER,
+        head=TEXT,
+        **INVARIANTS,
+    ),
     "replay": record(
         path=TEXT,
         mode=TEXT,
