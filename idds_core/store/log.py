@@ -14,8 +14,8 @@ __all__ = ["COUNTED", "LAST_EVENT", "LOG", "check_log"]
 _MOST = 20
 _CHAIN = "the events are a chain of hashes, and none is missing"
 _LEGAL = "events make unbroken chains of legal moves"
-LAST_EVENT = "the state of a {} is that of its last event"
 COUNTED = "each move of an entity has its event"
+LAST_EVENT = {e: f"the state of {'an' if e[0] in 'aeiou' else 'a'} {e} is that of its last event" for e in MOVES}
 #: what must hold for the log to be believed
 LOG = frozenset({_CHAIN, _LEGAL})
 
@@ -41,7 +41,7 @@ def check_log(connection: sa.Connection) -> dict[str, list[str]]:
     for entity, seen in last.items():
         wrong: list[str] = []
         _compare(connection, entity, seen, wrong, uncounted)
-        found[LAST_EVENT.format(entity)] = wrong[:_MOST]
+        found[LAST_EVENT[entity]] = wrong[:_MOST]
     return {**found, COUNTED: uncounted[:_MOST]}
 
 

@@ -62,7 +62,7 @@ def _by_the_log(connection: sa.Connection) -> Iterator[Mend]:
             state, n = last.get((entity, row.id), (row.state, 0))
             if (state, n) == (row.state, row.version):
                 continue
-            name = LAST_EVENT.format(entity) if state != row.state else COUNTED
+            name = LAST_EVENT[entity] if state != row.state else COUNTED
             rows = f"{entity} {row.id}: {row.state} after {row.version} moves, by its events {state} after {n}"
             yield Mend(name, rows, "statement",
                        f"UPDATE {entity} SET state = '{state}', version = {n} WHERE id = {row.id};")  # fmt: skip

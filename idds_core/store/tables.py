@@ -110,6 +110,7 @@ iteration = sa.Table(
     sa.Column("created", sa.Float, nullable=False),
     sa.Column("closed", sa.Float),
     sa.Column("took", sa.Text),  # seconds of the learner's answer by part: for people, never for a learner
+    sa.Column("versions", sa.Text),  # of what gave the answer: for people and for replay
     sa.UniqueConstraint("loop_id", "number"),
 )
 

@@ -185,6 +185,7 @@ OUTPUTS: dict[str, Schema] = {
         mode=TEXT,
         questions=INTEGER,
         equal=FLAG,
+        versions=by_name(listed(TEXT)),
         differences=listed(record(path=TEXT, what=TEXT, text=TEXT)),
     ),
     "doctor": listed(record(check=TEXT, level=TEXT, found=TEXT, fix=TEXT)),

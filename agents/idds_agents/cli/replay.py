@@ -29,6 +29,7 @@ def replay(path: str | None, workdir: Path | None, *, as_json: bool) -> int:
     equal = not found.differences
     if as_json:
         print_json({"path": plan.path, "mode": plan.loop.mode, "questions": found.questions, "equal": equal,
+                    "versions": {name: list(seen) for name, seen in found.versions.items()},
                     "differences": [{"path": f"{plan.path}/it/{d.iteration}", "what": d.what, "text": d.text}
                                     for d in found.differences]})  # fmt: skip
         return FINE if equal else NOT_CONCLUDED
@@ -36,6 +37,8 @@ def replay(path: str | None, workdir: Path | None, *, as_json: bool) -> int:
         say(f"{plan.path}/it/{d.iteration}: {d.what} differs: {d.text}")
     if len(found.differences) > _SHOWN:
         say(f"{len(found.differences) - _SHOWN} more; --json has them all")
+    for name, seen in found.versions.items():
+        say(f"{plan.path}: answers on record are by {name} {', '.join(seen)}, those of now by another version")
     answers = "every answer is the one on record" if equal else f"{len(found.differences)} differences"
     say(f"{plan.path}: {found.questions} questions asked again, {answers}")
     return FINE if equal else NOT_CONCLUDED

@@ -11,6 +11,7 @@ import pytest
 
 from idds_core.states import MOVES
 from idds_core.store import open_store
+from idds_core.store.log import LAST_EVENT
 from idds_core.testing.fakes import ScriptedProvider
 from tests.world import World, honest
 
@@ -67,7 +68,7 @@ BROKEN: dict[str, str] = {
     "each move of an entity has its event": "UPDATE job SET version = version + 1 WHERE id = 3",
     "counters equal a recount": "UPDATE counter SET value = value + 1 WHERE name = 'MEASURED'",
     **{
-        f"the state of a {entity} is that of its last event": f"UPDATE {entity} SET state = '{state}' WHERE id = 1"
+        LAST_EVENT[entity]: f"UPDATE {entity} SET state = '{state}' WHERE id = 1"
         for entity, state in (("workflow", "active"), ("loop", "held"), ("point", "FAILED"), ("job", "FAILED"),
                               ("attempt", "LOST"))
     },
