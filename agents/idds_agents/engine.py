@@ -50,6 +50,8 @@ EXIT_CODES = {
 }
 _DISK_PERIOD_S = 5.0
 _TELL_S = 10.0
+#: events that a busy engine leaves unsealed; then it seals them in a transaction that it makes anyway
+_UNSEALED = 1000
 
 
 def exit_code(state: LoopState) -> int:
@@ -154,6 +156,8 @@ class Engine:
             decided = self.transformer.step()
             reused = self.reuser.step()
             claimed = self.carrier.claim()
+            if self.store.unsealed >= _UNSEALED:
+                self.store.audit.seal()
         self.carrier.dispatch()
         self.conductor.deliver()
         if not self.carrier.draining:
@@ -186,7 +190,7 @@ class Engine:
         self.carrier.collect()
         self.carrier.close_sealed()
         self.keeper.step()
-        self.store.audit.seal()
+        self.store.audit.seal_all()
         self.tell()
         return self.store.workflows.loops(self._workflow_id)[0]
 
