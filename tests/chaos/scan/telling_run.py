@@ -11,6 +11,7 @@ import os
 import sqlite3
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from idds_agents.cli import main
@@ -32,9 +33,21 @@ def acknowledged(path: str) -> list[str]:
         return [json.dumps(row) for query in _QUERIES for row in raw.execute(query)]
 
 
-def tell_commits(told: int) -> None:
-    """Let every outermost transaction write what is new."""
-    known: set[str] = set()
+def told(file: Path) -> list[str]:
+    """What was told, line by line; a line that was cut by a kill was not."""
+    try:
+        lines = file.read_bytes().decode().split("\n")
+    except FileNotFoundError:
+        return []
+    return [line for line in lines if line.endswith("]")]
+
+
+def tell_commits(file: Path) -> None:
+    """Let every outermost transaction write what is new since the file was last written, by whomever."""
+    known = set(told(file))
+    out = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    if known:
+        os.write(out, b"\n")  # whoever wrote before may have been killed within a line
     commit = Database.transaction
 
     @contextlib.contextmanager
@@ -46,12 +59,12 @@ def tell_commits(told: int) -> None:
             new = [line for line in acknowledged(str(self.path)) if line not in known]
             known.update(new)
             if new:
-                os.write(told, "".join(line + "\n" for line in new).encode())
+                os.write(out, "".join(line + "\n" for line in new).encode())
 
     Database.transaction = telling  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":
-    tell_commits(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND))
+    tell_commits(Path(sys.argv[1]))
     del sys.argv[1]
     sys.exit(main())
