@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from itertools import takewhile
 
 import sqlalchemy as sa
 
@@ -84,12 +85,17 @@ class Outbox:
         return "\n".join([*lines, str(self.workdir)])
 
     def due(self, targets: Collection[str], limit: int = 20) -> list[Message]:
-        """Messages to these that may be tried now, oldest first."""
-        c = tables.outbox.c
-        where = (c.done.is_(None), c.not_before <= self._db.now(), c.target.in_(list(targets)))
+        """Messages to these that may be tried now, oldest first; for each target up to the first that must still wait.
+
+        limit : for each target, so that one that takes nothing keeps nobody waiting.
+        """
+        c, found, now = tables.outbox.c, [], self._db.now()
         with self._db.reading() as connection:
-            rows = connection.execute(sa.select(*_COLUMNS).where(*where).order_by(c.id).limit(limit))
-            return [Message(*row) for row in rows]
+            for target in targets:
+                query = sa.select(*_COLUMNS, c.not_before).where(c.done.is_(None), c.target == target)
+                rows = connection.execute(query.order_by(c.id).limit(limit))
+                found += [Message(*row[:-1]) for row in takewhile(lambda row: row.not_before <= now, rows)]
+        return sorted(found, key=lambda message: message.id)
 
     def waiting(self, targets: Collection[str]) -> int:
         """Number of messages to these that have not arrived."""
