@@ -27,8 +27,8 @@ from idds_core.store import Store, open_store
 from tests.agents.cli_kit import until
 from tests.chaos.scan.telling_run import acknowledged, told
 
-__all__ = ["CI_KILLS", "FULL", "SCANS", "TARGETS", "WORKLOADS", "Workload", "disturbed", "document", "done", "idds",
-    "jobs", "killed", "lost", "opened", "physics", "reading", "replayed", "violations"]  # fmt: skip
+__all__ = ["CI_KILLS", "FULL", "SCANS", "TARGETS", "WORKLOADS", "Workload", "descendants", "digests", "disturbed",
+    "document", "done", "facts", "idds", "jobs", "killed", "lost", "opened", "physics", "reading", "replayed", "state_of", "violations"]  # fmt: skip
 
 SCANS = Path(__file__).parent / "scan"
 FULL = os.environ.get("IDDS_CHAOS") == "full"
@@ -190,6 +190,14 @@ def descendants(pid: int) -> list[int]:
         front = [child for child, parent in parents.items() if parent in front]
         found.extend(front)
     return found
+
+
+def state_of(pid: int) -> str:
+    """Its state as proc(5) has it: R, S, D, T (stopped), Z (dead and not waited for); X when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return "X"
 
 
 def facts(workdir: Path) -> int:
