@@ -17,6 +17,7 @@ from idds_agents.cli import main
 from idds_core.ports import JobSpec, Submission
 from idds_core.providers.local import LocalProvider
 from idds_core.store.database import Database
+from tests.chaos.scan.telling_run import leave_no_pictures
 
 
 def _edges(stop: Callable[[str], None]) -> None:
@@ -58,5 +59,6 @@ def stops(edge: str, count: int) -> Callable[[str], None]:
 
 if __name__ == "__main__":
     _edges(stops(sys.argv[1], int(sys.argv[2])))
+    leave_no_pictures()
     del sys.argv[1:3]
     sys.exit(main())
