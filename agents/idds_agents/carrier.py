@@ -248,7 +248,8 @@ class Carrier:
             if o.failure is not None and o.failure.code == DISK_FULL:
                 loop = self._store.workflows.loop(o.claim.loop_id)
                 if loop.state is LoopState.ACTIVE:
-                    reason = f"E-DISK-002 {o.failure.message[:300]}. Free some space, then 'resume'."
+                    where = self._workdir / o.claim.attempt.path
+                    reason = f"E-DISK-002 {o.failure.message[:300]} ({where}). Free some space, then 'resume'."
                     self._store.workflows.move_loop(loop, LoopState.HELD, reason, self._owner)
             if o.failure is None or o.failure.class_ is FailureClass.INFRA or not o.failure.signature:
                 continue

@@ -240,11 +240,12 @@ class Engine:
         if now - self._disk_checked < _DISK_PERIOD_S:
             return
         self._disk_checked = now
-        free = min(shutil.disk_usage(folder).free for folder in {self._workdir, self.store.path.parent})
+        folders = (self._workdir, self.store.path.parent)
+        free, folder = min((shutil.disk_usage(folder).free, folder) for folder in folders)
         if free >= self._settings.min_free_bytes:
             return
         reason = (
-            f"E-DISK-001 only {free // 10**6} MB are free in {self._workdir} "
+            f"E-DISK-001 only {free // 10**6} MB are free in {folder} "
             f"(limit {self._settings.min_free_bytes // 10**6} MB). Free some space, then 'resume'."
         )
         with self.store.transaction():

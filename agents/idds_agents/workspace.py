@@ -27,7 +27,9 @@ def _since_boot() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def steady_clock(wall: Callable[[], float] = time.time, passed: Callable[[], float] = _since_boot) -> Callable[[], float]:
+def steady_clock(
+    wall: Callable[[], float] = time.time, passed: Callable[[], float] = _since_boot
+) -> Callable[[], float]:
     """A clock that is read once, and from then on goes by the time that has passed.
 
     When somebody sets the machine's clock, no pause, limit or elapsed time of a process that works becomes days longer.

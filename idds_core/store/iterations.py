@@ -68,7 +68,9 @@ _CLOSE = (
     .where(tables.iteration.c.id == sa.bindparam("iteration"))
     .values(closed=sa.bindparam("now"), elapsed_s=sa.bindparam("elapsed"), core_hours=sa.bindparam("hours"))
 )
-_LONGEST = sa.select(sa.func.max(tables.iteration.c.elapsed_s)).where(tables.iteration.c.loop_id == sa.bindparam("loop"))
+_LONGEST = sa.select(sa.func.max(tables.iteration.c.elapsed_s)).where(
+    tables.iteration.c.loop_id == sa.bindparam("loop")
+)
 _DECIDE = (
     sa.update(tables.iteration)
     .where(

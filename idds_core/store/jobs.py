@@ -168,7 +168,7 @@ class Jobs:
             )
 
     def mend_pauses(self, loops: Collection[int]) -> None:
-        """Where the clock was set back since a pause began, it begins now; else it would last until the clock is there."""
+        """A pause begins now if the clock was set back since it began; else it would last until the clock is there."""
         c, now = tables.job.c, self._db.now()
         last = sa.select(sa.func.max(tables.attempt.c.ended)).where(tables.attempt.c.job_id == c.id).scalar_subquery()
         where = (c.state == JobState.READY, c.not_before > now, c.loop_id.in_(list(loops)), last > now)

@@ -28,7 +28,8 @@ from tests.agents.cli_kit import until
 from tests.chaos.scan.telling_run import acknowledged, told
 
 __all__ = ["CI_KILLS", "FULL", "SCANS", "TARGETS", "WORKLOADS", "Workload", "descendants", "digests", "disturbed",
-    "document", "done", "facts", "idds", "jobs", "killed", "lost", "opened", "physics", "reading", "replayed", "state_of", "violations"]  # fmt: skip
+    "document", "done", "facts", "idds", "jobs", "killed", "lost", "opened", "physics", "reading", "replayed",
+    "state_of", "violations"]  # fmt: skip
 
 SCANS = Path(__file__).parent / "scan"
 FULL = os.environ.get("IDDS_CHAOS") == "full"
@@ -45,9 +46,7 @@ def idds(*arguments: object) -> list[str]:
 
 def done(command: Sequence[str], *codes: int, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run it to the end, which must be one of these codes (0 when none is given)."""
-    ran = subprocess.run(
-        command, capture_output=True, text=True, timeout=PATIENCE_S, env={**os.environ, **environment}
-    )
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, env={**os.environ, **environment})
     assert ran.returncode in (codes or (0,)), ran.stdout + ran.stderr
     return ran
 
@@ -69,11 +68,11 @@ class Workload:
     sets: tuple[str, ...] = ()
     ends_the_same: bool = True
 
-    def run(self, workdir: Path, *more: object) -> list[str]:
-        """The command that runs it, and tells each commit in a file beside the work folder."""
+    def run(self, workdir: Path, *more: object, told: Path | None = None) -> list[str]:
+        """The command that runs it, and tells each commit in a file, beside the work folder by default."""
         given = [word for text in self.sets for word in ("--set", text)]
         words = ["run", SCANS / self.scan, "--workdir", workdir, "--seed", "5", "--quiet", *given, *more]
-        return [sys.executable, str(SCANS / "telling_run.py"), str(told_file(workdir)), *map(str, words)]
+        return [sys.executable, str(SCANS / "telling_run.py"), str(told or told_file(workdir)), *map(str, words)]
 
 
 #: name -> what is disturbed
@@ -136,14 +135,16 @@ def digests(workdir: Path) -> dict[str, str]:
 
 def jobs(workdir: Path) -> list[tuple[Any, ...]]:
     """How the jobs ended, and what of it was the user's fault: a kill never is."""
-    query = "SELECT step, variant, chunk, state, user_failures, count(*) FROM job GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3"
+    query = (
+        "SELECT step, variant, chunk, state, user_failures, count(*) FROM job GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3"
+    )
     with reading(workdir) as raw:
         return sorted(raw.execute(query).fetchall(), key=repr)
 
 
-def lost(workdir: Path) -> list[str]:
-    """What was acknowledged before any kill, and is not on record as it was."""
-    return sorted(set(told(told_file(workdir))) - set(acknowledged(str(workdir / "idds.db"))))
+def lost(workdir: Path, file: Path | None = None) -> list[str]:
+    """What was acknowledged before anything went wrong, and is not on record as it was."""
+    return sorted(set(told(file or told_file(workdir))) - set(acknowledged(str(workdir / "idds.db"))))
 
 
 def violations(workdir: Path) -> dict[str, list[str]]:

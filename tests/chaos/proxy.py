@@ -1,4 +1,4 @@
-"""A TCP proxy for tests: it cuts, delays, stalls, throttles and half-closes connections, and is told so while it runs."""
+"""A TCP proxy for tests: it cuts, delays, stalls, throttles and half-closes connections as it is told while it runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import struct
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 __all__ = ["Faults", "Proxy"]
 
@@ -119,7 +119,7 @@ class Proxy:
         host, port = self._server.sockets[0].getsockname()[:2]
         self.address: tuple[str, int] = (host, port)
 
-    def __enter__(self) -> Proxy:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

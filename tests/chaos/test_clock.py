@@ -38,7 +38,13 @@ Shifted = Callable[..., dict[str, str]]
 WORKLOAD = WORKLOADS["batch"]
 WALLED = Workload("chaos_scan.py", ("wall=1d",))
 SHIFTS = [("-2d", "+2d", ""), ("+2d", "-2d", "")]
-MORE = [("-2d", "+0d", "-2d"), ("+2d", "+0d", "+2d"), ("+0d", "-300d", ""), ("-2d", "+2d", "-2d"), ("+2d", "-2d", "+2d")]
+MORE = [
+    ("-2d", "+0d", "-2d"),
+    ("+2d", "+0d", "+2d"),
+    ("+0d", "-300d", ""),
+    ("-2d", "+2d", "-2d"),
+    ("+2d", "-2d", "+2d"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +98,7 @@ def test_a_shifted_clock_is_what_a_process_sees(shifted: Shifted) -> None:
 def test_a_run_that_is_restarted_with_another_clock_ends_the_same(
     tmp_path: Path, calm: Path, shifted: Shifted, first: str, then: str, children: str
 ) -> None:
-    """Without `children`, workers have the clock of the engine that is not theirs. A clock that goes back ends no wall."""
+    """Without `children`, workers have the clock of the other engine. One that is set back does not end a wall."""
     workdir, workload = tmp_path / "work", WALLED if first == "+2d" else WORKLOAD
     killed_halfway(workload, workdir, facts(calm) // 2, **shifted(first, children or then))
     done(workload.run(workdir), 2, **shifted(then, children or first))

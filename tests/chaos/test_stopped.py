@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,8 @@ from tests.chaos.chaos_kit import (
 
 WORKLOAD = WORKLOADS["batch"]
 #: where an engine is when it stops: edge, how often it has been there before
-EDGES = [("before", 9), ("after", 14), ("submit", 3), ("submitted", 4)]
-MORE = [("before", 20), ("after", 6), ("after", 25), ("submit", 6), ("submitted", 1)]
+EDGES = [("after", 14), ("submit", 3)]
+MORE = [("before", 9), ("submitted", 4), ("before", 20), ("after", 6), ("after", 25), ("submit", 6), ("submitted", 1)]
 NETWORK = {"IDDS_FILE_SYSTEM": "network"}
 
 
@@ -139,8 +140,8 @@ def test_workers_runners_and_learners_that_stop_and_go_on_change_nothing(
     process = subprocess.Popen(WORKLOAD.run(workdir), start_new_session=True, stderr=err)
     rest: list[int] = []
     for moment in range(3, facts(calm) - 5, 25):
-        until(lambda moment=moment: facts(workdir) >= moment or process.poll() is not None, f"fact {moment}")
-        found = until(lambda: descendants(process.pid), "a process")
+        until(partial(_has, workdir, moment, process), f"fact {moment}")
+        found = until(partial(descendants, process.pid), "a process")
         some = rng.sample(found, -(-len(found) // 2))
         signalled(some, signal.SIGSTOP)
         with contextlib.suppress(subprocess.TimeoutExpired):  # the others go on, or wait for these
@@ -150,7 +151,7 @@ def test_workers_runners_and_learners_that_stop_and_go_on_change_nothing(
             process.kill()
             process.wait()
             process = subprocess.Popen(WORKLOAD.run(workdir), start_new_session=True, stderr=err)
-            until(lambda: descendants(process.pid), "a process")
+            until(partial(descendants, process.pid), "a process")
             rest = some
         signalled(some, signal.SIGCONT)
     assert process.wait(timeout=120) == 2, (tmp_path / "err").read_text()
@@ -159,6 +160,10 @@ def test_workers_runners_and_learners_that_stop_and_go_on_change_nothing(
     assert violations(workdir) == {}
     assert jobs(workdir) == jobs(calm)
     assert digests(workdir) == digests(calm)
+
+
+def _has(workdir: Path, moment: int, process: subprocess.Popen[bytes]) -> bool:
+    return facts(workdir) >= moment or process.poll() is not None
 
 
 def signalled(pids: Iterable[int], number: int) -> None:

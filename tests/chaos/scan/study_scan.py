@@ -11,7 +11,6 @@ from typing import Any, Literal
 from idds_core import Context, File, Infeasible, Loop, Real, Retry, Space, Workflow, chain, command, step
 from idds_learners import BoundaryConverged, Follow, LevelSet, MaxPoints, Sobol, When
 
-
 _LAST = {"all": "all.json"}
 
 
