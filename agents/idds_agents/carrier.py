@@ -89,6 +89,8 @@ class Carrier:
             self._checkpoints.sweep()
         with self._store.transaction():  # of two who see an expired lease, one takes it
             ours = {loop.id for loop in self._loops()}  # another workflow's jobs wait for its own engine
+            if not expired:
+                self._store.jobs.mend_pauses(ours)
             found = self._store.jobs.live(not_owner=self._owner, expired=expired)
             claims = [c for c in found if c.loop_id in ours]
             self._store.jobs.adopt([c.attempt.id for c in claims], self._owner, LEASE_S)
@@ -180,7 +182,7 @@ class Carrier:
             outcomes = [*self._outcomes, *(self._outcome(h, r) for h, r in self._reports.items())]
             wanted = [self._unless_cancelled(self._listener.judged(o), cancelled) for o in outcomes]
             self._store.jobs.finish(wanted, self._owner)
-            hold_on_trouble(self._store, self._catalog, wanted, self._owner)
+            hold_on_trouble(self._store, self._catalog, self._workdir, wanted, self._owner)
             self._checkpoints.note(wanted)
         ended = list(self._reports)
         self._reports, self._outcomes = {}, []

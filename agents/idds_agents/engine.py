@@ -245,11 +245,14 @@ class Engine:
         if now - self._disk_checked < _DISK_PERIOD_S:
             return
         self._disk_checked = now
-        hold_when_full(self.store, self._catalog, self._workdir, self.free_bytes(), self._settings.min_free_bytes)
+        space, least = self.free_space(), self._settings.min_free_bytes
+        hold_when_full(self.store, self._catalog, *space, least)
 
-    def free_bytes(self) -> int:
-        """Bytes that are free where the store and the outputs are."""
-        return min(shutil.disk_usage(folder).free for folder in {self._workdir, self.store.path.parent})
+    def free_space(self) -> tuple[Path, int]:
+        """Of the folders of the outputs and of the store the one with fewer free bytes, and how many."""
+        folders = (self._workdir, self.store.path.parent)
+        free, folder = min((shutil.disk_usage(folder).free, folder) for folder in folders)
+        return folder, free
 
 
 # ---------------------------------------------------------------------- entering a workflow

@@ -19,13 +19,14 @@ def stopping(store: Store, catalog: Catalog, loop: LoopRecord) -> bool:
     return catalog.plan(loop.id).loop.mode == "steady" and store.steady.stopped(loop.id)
 
 
-def hold_on_trouble(store: Store, catalog: Catalog, outcomes: Iterable[Outcome], actor: str) -> None:
+def hold_on_trouble(store: Store, catalog: Catalog, workdir: Path, outcomes: Iterable[Outcome], actor: str) -> None:
     """Hold a loop on a full disk, or whose jobs fail alike one after the other, instead of burning its budget."""
     for o in outcomes:
         if o.failure is not None and o.failure.code == DISK_FULL:
             loop = store.workflows.loop(o.claim.loop_id)
             if loop.state is LoopState.ACTIVE:
-                reason = f"E-DISK-002 {o.failure.message[:300]}. Free some space, then 'resume'."
+                where = workdir / o.claim.attempt.path
+                reason = f"E-DISK-002 {o.failure.message[:300]} ({where}). Free some space, then 'resume'."
                 store.workflows.move_loop(loop, LoopState.HELD, reason, actor)
         if o.failure is None or o.failure.class_ is FailureClass.INFRA or not o.failure.signature:
             continue

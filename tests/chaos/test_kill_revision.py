@@ -5,59 +5,38 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import random
-import re
 import shutil
-import signal
-import sqlite3
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-SCAN = Path(__file__).parent / "scan" / "revision_scan.py"
-FULL = os.environ.get("IDDS_CHAOS") == "full"
-KILLS = 60 if FULL else 6
+from tests.chaos import chaos_kit
+from tests.chaos.chaos_kit import FULL, SCANS, done, killed, physics, reading, violations
+
+SCAN = SCANS / "revision_scan.py"
+KILLS = 60 if FULL else 3
 CHANGES = {"extend campaign": "points=16", "amend campaign": "factor=1.5",
            "extend nested": "inner=5", "amend nested": "factor=1.5"}  # fmt: skip
 
 
 def idds(verb: str, kind: str, workdir: Path, change: str = "", *more: str) -> list[str]:
     given = [word for text in (f"kind={kind}", change) if text for word in ("--set", text)]
-    return [sys.executable, "-m", "idds_agents", verb, str(SCAN), "--workdir", str(workdir), *given, *more]
+    return chaos_kit.idds(verb, SCAN, "--workdir", workdir, *given, *more)
 
 
 def run(kind: str, workdir: Path, change: str = "") -> list[str]:
     return idds("run", kind, workdir, change, "--seed", "5", "--quiet")
 
 
-def done(command: Sequence[str], code: int) -> float:
+def timed(command: Sequence[str], code: int) -> float:
     """Run it to the end; seconds that it took."""
     began = time.monotonic()
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert ran.returncode == code, ran.stdout + ran.stderr
+    done(command, code)
     return time.monotonic() - began
-
-
-@contextlib.contextmanager
-def reading(workdir: Path) -> Iterator[sqlite3.Connection]:
-    with contextlib.closing(sqlite3.connect(workdir / "idds.db")) as raw:
-        yield raw
-
-
-def physics(workdir: Path) -> list[tuple[Any, ...]]:
-    """All points of the newest revision, whatever iteration a point around their loop is in."""
-    query = """SELECT l.name, p.number, p.parameters, p.state, p.failure_class, p.observation
-        FROM point p JOIN loop l ON l.id = p.loop_id
-        WHERE l.workflow_id = (SELECT max(id) FROM workflow) AND l.name <> ''"""
-    with reading(workdir) as raw:
-        return sorted((re.sub(r"/it/\d+/", "/", name), *rest) for name, *rest in raw.execute(query))
 
 
 def counted(workdir: Path) -> tuple[Any, ...]:
@@ -65,19 +44,6 @@ def counted(workdir: Path) -> tuple[Any, ...]:
     names = ("workflow", "loop", "iteration", "point", "job", "result")
     with reading(workdir) as raw:
         return tuple(raw.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in names)
-
-
-def killed(command: Sequence[str], after: float) -> bool:
-    """Kill it, and all that it started, after so many seconds; False when it had ended before."""
-    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    try:
-        process.wait(timeout=after)
-        return False
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        return True
-    finally:
-        process.communicate(timeout=60)
 
 
 @pytest.fixture(scope="module", params=["campaign", "nested"])
@@ -98,9 +64,9 @@ def test_a_revision_whose_command_and_engine_are_killed_ends_the_same(
     for folder in (plain, often):
         shutil.copytree(first, folder)
     before = counted(plain)
-    took = done(idds(verb, kind, plain, change), 0)
+    took = timed(idds(verb, kind, plain, change), 0)
     made = counted(plain)
-    ran = done(run(kind, plain, change), 2)
+    ran = timed(run(kind, plain, change), 2)
 
     rng, hits = random.Random(11), 0
     # most of its time goes into its start: the later ones are those that matter; and once it has ended, none is a hit
@@ -117,8 +83,7 @@ def test_a_revision_whose_command_and_engine_are_killed_ends_the_same(
 
     assert physics(often) == physics(plain)
     for folder in (plain, often):
-        verify = [sys.executable, "-m", "idds_agents", "verify", "--workdir", str(folder)]
-        done(verify, 0)
+        assert violations(folder) == {}
         with reading(folder) as raw:
             assert raw.execute("SELECT count(*) FROM workflow").fetchone() == (2,)
             assert raw.execute("SELECT count(*) FROM job WHERE state <> 'DONE'").fetchone() == (0,)
