@@ -31,6 +31,8 @@ _OTHER_FAULTS = {
 _EDGE_CHANCE, _JUMP_CHANCE = 0.02, 0.004
 #: edges to which few schedules come more than once
 _SELDOM = ("provider.cancel", "provider.forget", "Jobs.renew", "hold_when_full", "outbox")
+#: what must go wrong first, or hardly any schedule comes to that edge
+_WAYS = {"Jobs.renew": {"job": "late"}, "hold_when_full": {"disk": "low"}}
 #: everything that can go wrong
 KINDS = frozenset(
     {
@@ -68,16 +70,13 @@ class Fate:
         self.skip = 0 if (self.target or "").startswith(_SELDOM) else self.rng.choice((0, 0, 0, 1, 2, 5))
         self._report, self._tell = report, tell
 
-    @property
-    def faults(self) -> Counter[str]:
-        """What has gone wrong so far."""
-        return self._report.faults
-
     def fault(self, kind: str) -> str | None:
-        if self.left <= 0 or self.rng.random() >= _CHANCE[kind]:
+        way = _WAYS.get((self.target or "").partition(":")[0], {}).get(kind)
+        way = None if f"{kind}: {way}" in self._report.faults else way
+        if self.left <= 0 or (way is None and self.rng.random() >= _CHANCE[kind]):
             return None
         self.left -= 1
-        what = self.choice(FAULTS.get(kind) or _OTHER_FAULTS[kind])
+        what = way or self.choice(FAULTS.get(kind) or _OTHER_FAULTS[kind])
         self.note(f"{kind}: {what}")
         return what
 

@@ -21,11 +21,9 @@ from tests.sim.runs import run
 _PARTS, _EACH = 6, 500
 #: what the one final history of each workload must be, in each part
 _DIGESTS = {
-    "batch": "9ff94fa87c827f55",
-    "steady": "7b4ed538531ff6f9",
-    "campaign": "f9eff723db2dfcc4",
+    "batch": "9ff94fa87c827f55", "steady": "7b4ed538531ff6f9", "campaign": "f9eff723db2dfcc4",
     "nested": "d5dee71967a5179c",
-}
+}  # fmt: skip
 #: at the most, over all schedules of a part: what faults may cost
 _COSTS = {"duplicates": 0.05, "calls": 7.0, "commits": 8.0, "seconds": 200.0}
 #: how many schedules a mutant may survive

@@ -63,18 +63,10 @@ class Trouble:
         world = self._world
         if self._what is not None and world.clock() >= self._until:
             self.end()
-        elif self._what is None and (fault := self._fault()) is not None:
+        elif self._what is None and (fault := world.fate.fault("disk")) is not None:
             self._begin(fault)
         if world.helped and not world.disk.full:
             self._help()
-
-    def _fault(self) -> str | None:
-        fate = self._world.fate
-        if fate.left > 0 and (fate.target or "").startswith("hold_when_full") and "disk: low" not in fate.faults:
-            fate.left -= 1
-            fate.note("disk: low")  # else it would hardly ever come to that edge
-            return "low"
-        return fate.fault("disk")
 
     def _begin(self, what: str) -> None:
         self._what, self._until = what, self._world.clock() + self._world.fate.uniform(1, _LONGEST_S)
