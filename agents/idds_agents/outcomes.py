@@ -234,5 +234,5 @@ def abandoned(claim: Claim, reason: str, now: float) -> Outcome:
         reason=reason,
         not_before=now + 1.0,
         counts=False,
-        was=AttemptState.INTENT,
+        was=claim.attempt.state,
     )
