@@ -11,7 +11,7 @@ from idds_agents.catalog import Catalog
 from idds_agents.checkpoints import Checkpoints, checkpoint_folder
 from idds_agents.doubts import Doubts, Settled, told
 from idds_agents.listener import Listener
-from idds_agents.outcomes import DISK_FULL, Caps, abandoned, failed, outcome_of
+from idds_agents.outcomes import HOLDS, Caps, abandoned, failed, outcome_of
 from idds_agents.points import job_inputs, losses_allowed, point_path
 from idds_core.binding import BindingError, bind
 from idds_core.errors import ProviderError
@@ -59,7 +59,9 @@ class Carrier:
         self.active = 0  # attempts that were at work when the provider was last asked
         self._lease_renewed = store.now()
         self.draining = False
-        self._from_backup = False  # what ran at the time of a backup has ended since, and its folder may have the result
+        self._from_backup = (
+            False  # what ran at the time of a backup has ended since, and its folder may have the result
+        )
 
     @property
     def in_flight(self) -> int:
@@ -244,12 +246,12 @@ class Carrier:
         )
 
     def _hold_on_trouble(self, outcomes: Iterable[Outcome]) -> None:
-        """Hold a loop on a full disk, or whose jobs fail alike one after the other, instead of burning its budget."""
+        """Hold a loop on what only a person can mend, or whose jobs fail alike, instead of burning its budget."""
         for o in outcomes:
-            if o.failure is not None and o.failure.code == DISK_FULL:
+            if o.failure is not None and o.failure.code in HOLDS:
                 loop = self._store.workflows.loop(o.claim.loop_id)
                 if loop.state is LoopState.ACTIVE:
-                    reason = f"E-DISK-002 {o.failure.message[:300]}. Free some space, then 'resume'."
+                    reason = HOLDS[o.failure.code].format(o.failure.message[:300])
                     self._store.workflows.move_loop(loop, LoopState.HELD, reason, self._owner)
             if o.failure is None or o.failure.class_ is FailureClass.INFRA or not o.failure.signature:
                 continue
