@@ -64,8 +64,8 @@ BROKEN: dict[str, str] = {
     "every point has its own digest": "UPDATE point SET parameters = json_set(parameters, '$.x', 0.5) WHERE id = 3",
     "the events are a chain of hashes, and none is missing": "UPDATE event SET reason = 'x' WHERE id = 3",
     "events make unbroken chains of legal moves":
-        "INSERT INTO event (entity, entity_id, old, new, actor, at) "
-        "VALUES ('point', 3, 'MEASURED', 'open', 'me', 1)",
+        """INSERT INTO event (entity, entity_id, old, new, actor, at)
+        VALUES ('point', 3, 'MEASURED', 'open', 'me', 1)""",
     "each move of an entity has its event": "UPDATE job SET version = version + 1 WHERE id = 3",
     "counters equal a recount": "UPDATE counter SET value = value + 1 WHERE name = 'MEASURED'",
     **{
