@@ -83,7 +83,8 @@ class Carrier:
         """Take over what another owner left: adopt what the provider has, send again what it never got."""
         ours = {loop.id for loop in self._loops()}  # another workflow's jobs wait for its own engine
         self._checkpoints.sweep()
-        self._store.jobs.mend_pauses(ours)
+        with self._store.transaction():
+            self._store.jobs.mend_pauses(ours)
         claims = [c for c in self._store.jobs.live(not_owner=self._owner) if c.loop_id in ours]
         if not claims:
             return 0

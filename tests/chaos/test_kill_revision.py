@@ -18,7 +18,7 @@ from tests.chaos.chaos_kit import FULL, SCANS, done, killed_at, physics, reading
 SCAN = SCANS / "revision_scan.py"
 CHANGES = {"extend campaign": "points=16", "amend campaign": "factor=1.5",
            "extend nested": "inner=5", "amend nested": "factor=1.5"}  # fmt: skip
-#: where command and engine are killed: edge of a transaction or call, the how often they are there
+#: where command and engine are killed: edge of a transaction or call, the time that they are there
 COMMAND = [("inside", 1), ("inside", 2), ("after", 2)]
 ENGINE = [("inside", 2), ("submit", 1)]
 VERBS = ["extend campaign", "amend nested"]
