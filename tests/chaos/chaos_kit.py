@@ -28,8 +28,8 @@ from tests.agents.cli_kit import until
 from tests.chaos.scan.telling_run import acknowledged, told
 
 __all__ = ["CI_KILLS", "FULL", "SCANS", "TARGETS", "WORKLOADS", "Workload", "descendants", "digests", "disturbed",
-    "document", "done", "facts", "idds", "jobs", "killed", "lost", "opened", "physics", "reading", "replayed",
-    "state_of", "violations"]  # fmt: skip
+    "document", "done", "facts", "idds", "jobs", "killed_at", "lost", "opened", "physics", "reading", "replayed",
+    "state_of", "stopped_at", "violations"]  # fmt: skip
 
 SCANS = Path(__file__).parent / "scan"
 FULL = os.environ.get("IDDS_CHAOS") == "full"
@@ -166,17 +166,31 @@ def replayed(workdir: Path) -> int:
     return found.questions
 
 
-# ---------------------------------------------------------------------- kills
-def killed(command: Sequence[str], after: float) -> bool:
-    """Kill it, and all that it started, after so many seconds; False when it had ended before."""
-    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+# ---------------------------------------------------------------------- stops and kills
+@contextlib.contextmanager
+def stopped_at(
+    edge: str, count: int, command: Sequence[str], **environment: str
+) -> Iterator[subprocess.Popen[str] | None]:
+    """A command that has stopped itself at an edge (see `stopping_run.py`), or None when it has ended without.
+
+    It is killed in the end, with all that it started.
+    """
+    words = [sys.executable, str(SCANS / "stopping_run.py"), edge, str(count), *command[3:]]
+    process = subprocess.Popen(words, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               text=True, env={**os.environ, **environment})  # fmt: skip
     try:
-        process.wait(timeout=after)
-        return False
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        return True
+        state = until(lambda: found if (found := state_of(process.pid)) in "TZ" else "", f"it stops {edge} {count}")
+        yield process if state == "T" else None
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def killed_at(edge: str, count: int, command: Sequence[str]) -> bool:
+    """Kill it, and all that it started, at an edge; False when it has ended without."""
+    with stopped_at(edge, count, command) as process:
+        return process is not None
 
 
 def descendants(pid: int) -> list[int]:

@@ -61,11 +61,9 @@ def shifted(tmp_path_factory: pytest.TempPathFactory) -> Shifted:
     return lambda engine, children="": {**fixed, "FAKETIME": engine, "CHILDREN_FAKETIME": children or engine}
 
 
-@pytest.fixture(scope="module")
-def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    workdir = tmp_path_factory.mktemp("calm") / "work"
-    done(WORKLOAD.run(workdir), 2)
-    return workdir
+@pytest.fixture
+def calm(calm_run: Callable[[str], Path]) -> Path:
+    return calm_run("batch")
 
 
 def killed_halfway(workload: Workload, workdir: Path, half: int, **environment: str) -> None:

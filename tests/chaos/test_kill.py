@@ -5,6 +5,7 @@ Twenty kills in CI, two hundred with ``IDDS_CHAOS=full``; the figures are printe
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,6 @@ from tests.chaos.chaos_kit import (
     Workload,
     digests,
     disturbed,
-    done,
     facts,
     jobs,
     lost,
@@ -42,11 +42,8 @@ class Calm:
 
 
 @pytest.fixture(scope="module", params=list(WORKLOADS))
-def calm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Calm:
-    workload = WORKLOADS[request.param]
-    workdir = tmp_path_factory.mktemp(request.param) / "calm"
-    done(workload.run(workdir), 2)
-    return Calm(request.param, workload, workdir)
+def calm(request: pytest.FixtureRequest, calm_run: Callable[[str], Path]) -> Calm:
+    return Calm(request.param, WORKLOADS[request.param], calm_run(request.param))
 
 
 def test_a_workload_has_all_that_it_is_to_be_killed_in(calm: Calm) -> None:

@@ -5,22 +5,27 @@
 
 from __future__ import annotations
 
-import random
 import shutil
-import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.chaos import chaos_kit
-from tests.chaos.chaos_kit import FULL, SCANS, done, killed, physics, reading, violations
+from tests.chaos.chaos_kit import FULL, SCANS, done, killed_at, physics, reading, violations
 
 SCAN = SCANS / "revision_scan.py"
-KILLS = 60 if FULL else 3
 CHANGES = {"extend campaign": "points=16", "amend campaign": "factor=1.5",
            "extend nested": "inner=5", "amend nested": "factor=1.5"}  # fmt: skip
+#: where command and engine are killed: edge of a transaction or call, the time that they are there
+COMMAND = [("inside", 1), ("inside", 2), ("after", 2)]
+ENGINE = [("inside", 2), ("submit", 1)]
+VERBS = ["extend campaign", "amend nested"]
+if FULL:
+    VERBS = list(CHANGES)
+    COMMAND = [(edge, n) for n in range(1, 6) for edge in ("before", "inside", "after")]
+    ENGINE += [("after", 4), *[("submitted", 1), ("inside", 6), ("before", 7)] * 3]
 
 
 def idds(verb: str, kind: str, workdir: Path, change: str = "", *more: str) -> list[str]:
@@ -32,13 +37,6 @@ def run(kind: str, workdir: Path, change: str = "") -> list[str]:
     return idds("run", kind, workdir, change, "--seed", "5", "--quiet")
 
 
-def timed(command: Sequence[str], code: int) -> float:
-    """Run it to the end; seconds that it took."""
-    began = time.monotonic()
-    done(command, code)
-    return time.monotonic() - began
-
-
 def counted(workdir: Path) -> tuple[Any, ...]:
     """How much there is of everything that a revision writes."""
     names = ("workflow", "loop", "iteration", "point", "job", "result")
@@ -46,39 +44,42 @@ def counted(workdir: Path) -> tuple[Any, ...]:
         return tuple(raw.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in names)
 
 
-@pytest.fixture(scope="module", params=["campaign", "nested"])
-def ended(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """A workflow that has ended; and the folder in which it has."""
-    workdir = tmp_path_factory.mktemp(request.param)
-    done(run(request.param, workdir), 2)
-    return request.param, workdir
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder in which a workflow of a kind has ended."""
+    made: dict[str, Path] = {}
+
+    def run_to_the_end(kind: str) -> Path:
+        if kind not in made:
+            made[kind] = tmp_path_factory.mktemp(kind)
+            done(run(kind, made[kind]), 2)
+        return made[kind]
+
+    return run_to_the_end
 
 
-@pytest.mark.parametrize("verb", ["extend", "amend"])
+@pytest.mark.parametrize("what", VERBS)
 def test_a_revision_whose_command_and_engine_are_killed_ends_the_same(
-    tmp_path: Path, ended: tuple[str, Path], verb: str
+    tmp_path: Path, ended: Callable[[str], Path], what: str
 ) -> None:
-    kind, first = ended
-    change = CHANGES[f"{verb} {kind}"]
+    verb, kind = what.split()
+    first = ended(kind)
+    change = CHANGES[what]
     plain, often = tmp_path / "plain", tmp_path / "often"
     for folder in (plain, often):
         shutil.copytree(first, folder)
     before = counted(plain)
-    took = timed(idds(verb, kind, plain, change), 0)
+    done(idds(verb, kind, plain, change))
     made = counted(plain)
-    ran = timed(run(kind, plain, change), 2)
+    done(run(kind, plain, change), 2)
 
-    rng, hits = random.Random(11), 0
-    # most of its time goes into its start: the later ones are those that matter; and once it has ended, none is a hit
-    for share in sorted(rng.uniform(0.4, 1.0) for _ in range(KILLS)):
-        hits += killed(idds(verb, kind, often, change), took * share)
+    for edge, count in COMMAND:
+        hit = killed_at(edge, count, idds(verb, kind, often, change))
         assert counted(often) in (before, made)
-    assert hits >= 1
-    done(idds(verb, kind, often, change), 0)
+        assert hit or counted(often) == made  # what has been made is not made again
+    done(idds(verb, kind, often, change))
     assert counted(often) == made
-    shares = sorted(rng.uniform(0.2, 0.9) for _ in range(KILLS))
-    hits = sum(killed(run(kind, often, change), ran * share) for share in shares)
-    assert hits >= 1
+    assert sum(killed_at(edge, count, run(kind, often, change)) for edge, count in ENGINE) >= len(ENGINE) - 1
     done(run(kind, often, change), 2)
 
     assert physics(often) == physics(plain)

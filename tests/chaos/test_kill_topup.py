@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import json
-import random
 from pathlib import Path
 
-from tests.chaos.chaos_kit import FULL, SCANS, done, idds, jobs, killed, physics, reading, replayed, violations
+from tests.chaos.chaos_kit import FULL, SCANS, done, idds, jobs, killed_at, physics, reading, replayed, violations
 
 SCAN = SCANS / "topup_scan.py"
-KILLS = 60 if FULL else 2
+EDGES = [("inside", 1), ("submit", 1)]
+if FULL:
+    EDGES += [("before", 1), ("after", 2), ("inside", 3), ("submitted", 2), ("after", 5)] * 3
 
 
 def commands(workdir: Path) -> list[list[str]]:
@@ -27,11 +28,11 @@ def test_top_ups_whose_engine_and_commands_are_killed_end_the_same(tmp_path: Pat
     plain, often = tmp_path / "plain", tmp_path / "often"
     for command in commands(plain):
         done(command, 0, 2)
-    rng, hits = random.Random(11), 0
+    hits = 0
     for command in commands(often):
-        hits += sum(killed(command, rng.uniform(0.2, 1.6)) for _ in range(KILLS))
+        hits += sum(killed_at(edge, count, command) for edge, count in EDGES)
         done(command, 0, 2)
-    assert hits >= 3
+    assert hits >= 4
     assert physics(often) == physics(plain)
     assert jobs(often) == jobs(plain)
     assert violations(often) == {}

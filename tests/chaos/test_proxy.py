@@ -50,7 +50,7 @@ def make() -> Iterator[Make]:
 def told(proxy: Proxy, data: bytes) -> bytes:
     """What comes back of it before the connection ends, one way or the other."""
     found = b""
-    with socket.create_connection(proxy.address, timeout=30) as client, contextlib.suppress(ConnectionError):
+    with contextlib.suppress(ConnectionError), socket.create_connection(proxy.address, timeout=30) as client:
         sender = threading.Thread(target=_send, args=(client, data), daemon=True)
         sender.start()
         while piece := client.recv(1 << 16):

@@ -8,8 +8,7 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -18,17 +17,18 @@ import pytest
 from tests.agents.cli_kit import until
 from tests.chaos.chaos_kit import (
     FULL,
-    SCANS,
     WORKLOADS,
     descendants,
     digests,
     done,
     facts,
+    idds,
     jobs,
     lost,
     physics,
     reading,
     state_of,
+    stopped_at,
     violations,
 )
 
@@ -39,27 +39,14 @@ MORE = [("before", 9), ("submitted", 4), ("before", 20), ("after", 6), ("after",
 NETWORK = {"IDDS_FILE_SYSTEM": "network"}
 
 
-@pytest.fixture(scope="module")
-def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    workdir = tmp_path_factory.mktemp("calm") / "work"
-    done(WORKLOAD.run(workdir), 2)
-    return workdir
+@pytest.fixture
+def calm(calm_run: Callable[[str], Path]) -> Path:
+    return calm_run("batch")
 
 
-@contextlib.contextmanager
-def stopped_at(edge: str, count: int, workdir: Path, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """An engine that has stopped itself there."""
-    command = [sys.executable, str(SCANS / "stopping_run.py"), edge, str(count), *WORKLOAD.run(workdir)[3:]]
-    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               text=True, env={**os.environ, **environment})  # fmt: skip
-    try:
-        until(lambda: state_of(process.pid) in "TZ", f"it stops {edge} {count}")
-        assert process.poll() is None
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+def plain(workdir: Path) -> list[str]:
+    """The command that runs the workload, and tells nobody."""
+    return idds(*WORKLOAD.run(workdir)[3:])
 
 
 def woken(process: subprocess.Popen[str]) -> tuple[int, str]:
@@ -98,7 +85,8 @@ def test_an_engine_that_was_followed_while_it_was_stopped_changes_nothing(
     tmp_path: Path, calm: Path, edge: str, count: int
 ) -> None:
     other = elsewhere()
-    with stopped_at(edge, count, tmp_path / "work", **NETWORK) as process:
+    with stopped_at(edge, count, plain(tmp_path / "work"), **NETWORK) as process:
+        assert process is not None
         refused = subprocess.run([*other, *WORKLOAD.run(tmp_path / "work")], capture_output=True, text=True,
                                  env={**os.environ, **NETWORK})  # fmt: skip
         assert refused.returncode == 3
@@ -122,7 +110,8 @@ def test_nobody_follows_an_engine_that_was_stopped_on_a_local_disk(
     tmp_path: Path, calm: Path, edge: str, count: int
 ) -> None:
     """The kernel knows that it lives; and it goes on when it is woken up."""
-    with stopped_at(edge, count, tmp_path / "work") as process:
+    with stopped_at(edge, count, plain(tmp_path / "work")) as process:
+        assert process is not None
         refused = done(WORKLOAD.run(tmp_path / "work"), 3)
         assert f"E-ENGINE-001 another engine works in this folder: process {process.pid}" in refused.stderr
         code, said = woken(process)
@@ -131,7 +120,7 @@ def test_nobody_follows_an_engine_that_was_stopped_on_a_local_disk(
     assert digests(tmp_path / "work") == digests(calm)
 
 
-@pytest.mark.parametrize("followed", [False, True], ids=["engine lives", "engine is followed"])
+@pytest.mark.parametrize("followed", [True, False] if FULL else [True])
 def test_workers_runners_and_learners_that_stop_and_go_on_change_nothing(
     tmp_path: Path, calm: Path, followed: bool
 ) -> None:
