@@ -19,7 +19,7 @@ __all__ = ["Apart", "Broker"]
 
 _PROCESSES = 2
 _LATE_S = 60.0
-_SWITCH_CHANCE = 0.1
+_SWITCH_CHANCE = 0.3
 _EDGE_CHANCE, _JUMP_CHANCE = 0.005, 0.0005  # there are more edges and turns
 
 
