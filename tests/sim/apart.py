@@ -19,7 +19,7 @@ __all__ = ["Apart", "Broker"]
 
 _PROCESSES = 2
 _LATE_S = 60.0
-_SWITCH_CHANCE = 0.1
+_SWITCH_CHANCE = 0.3
 _EDGE_CHANCE, _JUMP_CHANCE = 0.005, 0.0005  # there are more edges and turns
 
 
@@ -71,6 +71,7 @@ class Apart(Schedule):
     def __init__(self, seed: int, name: str | None = None) -> None:
         super().__init__(seed, name, fenced=False)
         self.broker = Broker(self.clock, self.fate)
+        self._still = False  # no time passes
         self.fate.edge_chance, self.fate.jump_chance = _EDGE_CHANCE, _JUMP_CHANCE
 
     def outdated(self, process: Process) -> bool:
@@ -82,7 +83,9 @@ class Apart(Schedule):
         super().at_edge(process, name)
         between = name in OUTSIDE or name.endswith(": begin")
         if between and self.depth == 0 and self.turns and self.fate.rng.random() < _SWITCH_CHANCE:
+            self._still = True
             self._leave(process, lambda: False, self.fate.rng.choice((1, 2, 4)))
+            self._still = False
 
     def _stall(self, process: Process, name: str) -> None:
         self.fate.note("stall")
@@ -109,8 +112,9 @@ class Apart(Schedule):
             return False
         awake: list[Any] = [p for p in self.processes if p.alive and not p.asleep]
         if len(awake) < _PROCESSES:
-            if not (self.trouble.no_outputs and self.trouble.wait()):
-                self._boot()
+            if self.trouble.no_outputs:  # nobody begins a process that would end at once
+                return not self._still and self.trouble.wait()
+            self._boot()
             return True
         for process in awake:
             if process.answered():
@@ -120,6 +124,8 @@ class Apart(Schedule):
                 return self._in(process, partial(self._sweep, process))
         wake = self.broker.take()
         if wake is None:
+            if self._still:
+                return False
             self._wait(awake)
             return True
         return self._told(awake[self.fate.rng.randrange(len(awake))], wake)

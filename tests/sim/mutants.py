@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from idds_agents.carrier import Carrier
 from idds_agents.conductor import Conductor
 from idds_agents.doubts import Doubts, Settled
 from idds_agents.engine import Engine
+from idds_agents.transformer import Transformer
 from idds_core.errors import StoreError
 from idds_core.history import strict_json
 from idds_core.states import LoopState
@@ -217,6 +219,21 @@ def _lease_ignored(patch: Patch) -> None:
     patch.setattr(Carrier, "recover", lambda self, expired=False: real(self))
 
 
+def _asked_before(patch: Patch) -> None:
+    real = Transformer.step
+
+    def before(self: Transformer) -> int:
+        catalog: Any = self._catalog
+        known = catalog.live_loops()
+        vars(self)["_catalog"] = SimpleNamespace(live_loops=lambda: known, plan=catalog.plan)
+        try:
+            return real(self)
+        finally:
+            vars(self)["_catalog"] = catalog
+
+    patch.setattr(Transformer, "step", before)
+
+
 _HISTORY = "another history than without faults"
 MUTANTS = {
     "no-compare-and-set": Mutant(_no_compare_and_set, ("unbroken chains", "last event"), fenced=False),
@@ -240,6 +257,7 @@ MUTANTS = {
     "proposal-not-validated": Mutant(_proposal_taken_as_it_is, (_HISTORY, "the engine ended")),
     "no-sweep": Mutant(_no_sweep, ("does not end",), apart=True),
     "lease-ignored": Mutant(_lease_ignored, ("duplicates", "executions"), apart=True),
+    "asked-before-the-transaction": Mutant(_asked_before, ("under a terminal",), workload=CANCELLED[1], apart=True),
     "no-adoption": Mutant(_no_adoption, ("does not end",)),
 }
 

@@ -296,9 +296,8 @@ class Schedule:
     def _failed(self, process: Process, error: StoreError) -> None:
         process.bury()
         fenced = error.code == "E-ENGINE-003" and process is not self.processes[-1]
-        stale = not self.fenced and self.outdated(process)
         told = error.code == "E-STORE-002" and ("simulated" in str(error) or self.trouble.no_outputs)
-        if not (fenced or stale or told):
+        if not (fenced or told):
             self.violation(f"the engine ended: {error}")
         self.tell(f"  engine {process.number} ends: {error.code}")
 
