@@ -7,6 +7,7 @@ allowed to make databases.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import itertools
 import os
 import shutil
@@ -81,10 +82,8 @@ class Server:
 
     def remove(self) -> None:
         """Stop, and leave nothing."""
-        try:
+        with contextlib.suppress(subprocess.SubprocessError):  # it may have been stopped before
             self.stop("immediate")
-        except subprocess.SubprocessError:
-            pass  # it was stopped before
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

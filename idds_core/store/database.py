@@ -9,6 +9,7 @@ from collections import Counter, namedtuple
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -44,6 +45,9 @@ def _counters() -> Any:
 
 
 _COUNTERS = _counters()
+_DELTAS = tables.counter_delta.c
+_TAKEN = sa.delete(tables.counter_delta).returning(_DELTAS.loop_id, _DELTAS.name, _DELTAS.delta)
+_OWNER = sa.select(tables.meta.c.value).where(tables.meta.c.key == sa.literal_column("'owner'"))
 
 
 class _Compiled(NamedTuple):
@@ -79,6 +83,7 @@ class Database:
     commits : durable commits made so far.
     fence : where several machines see the file: the token of the engine that may write; None guards nothing.
     generation : changes whenever this connection may have changed a loop or workflow; what was read before is stale.
+    unsealed : about how many events were written since the sealer came; a hint, lost with the process.
     touched : points of many jobs at which something has ended since somebody looked; a hint, lost with the process.
 
     """
@@ -103,6 +108,7 @@ class Database:
         self.now = clock
         self.commits = 0
         self.generation = 0
+        self.unsealed = 0
         self.touched: set[int] = set()
         self.fence: str | None = None
         self._durability = durability
@@ -132,13 +138,17 @@ class Database:
                 cursor.execute(f"PRAGMA synchronous={level}")
             cursor.close()
 
-        def begin(connection: sa.Connection) -> None:
-            connection.exec_driver_sql("BEGIN" if read else "BEGIN IMMEDIATE")
-
         sa.event.listen(engine, "connect", connect)
-        sa.event.listen(engine, "begin", begin)
+        sa.event.listen(engine, "begin", self._begin)
         sa.event.listen(engine, "handle_error", self._translate)
         return engine
+
+    def _begin(self, connection: sa.Connection) -> None:
+        raw: Any = connection.connection.dbapi_connection
+        try:
+            raw.execute("BEGIN" if self.mode == "read" else "BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            raise self.explain(error) or error from error
 
     def _translate(self, context: Any) -> None:
         error = self.explain(context.original_exception)
@@ -194,11 +204,6 @@ class Database:
         """What is wrong with the file itself."""
         return [row[0] for row in connection.exec_driver_sql("PRAGMA integrity_check(10)") if row[0] != "ok"]
 
-    @staticmethod
-    def own_sql(text: str) -> str:
-        """SQL as this database wants it."""
-        return text
-
     def migrated_by(self) -> dict[str, Any]:
         """What the migration tool needs to reach it."""
         return {"path": self.path, "journal": self.journal}
@@ -213,8 +218,8 @@ class Database:
             return
         before = self._changes(connection)
         try:
-            with self._begin(connection):
-                self._check_fence(connection)
+            with self._opened(connection):
+                self._check_fence()
                 yield connection
                 rows = [{"loop_id": i, "name": n, "delta": d} for (i, n), d in self._deltas.items() if d]
                 if rows:
@@ -226,7 +231,7 @@ class Database:
             self._deltas.clear()
         self.commits += self._changes(connection) > before
 
-    def _begin(self, connection: sa.Connection, *, read: bool = False) -> AbstractContextManager[Any]:  # noqa: ARG002
+    def _opened(self, connection: sa.Connection, *, read: bool = False) -> AbstractContextManager[Any]:  # noqa: ARG002
         """A transaction; one that only reads sees one state of everything, as all do here."""
         return connection.begin()
 
@@ -238,11 +243,10 @@ class Database:
     def _raw(connection: sa.Connection) -> Any:
         return connection.connection.dbapi_connection
 
-    def _check_fence(self, connection: sa.Connection) -> None:
+    def _check_fence(self) -> None:
         if self.fence is None:
             return
-        owner = connection.exec_driver_sql("SELECT value FROM meta WHERE key = 'owner'").scalar()
-        if owner != self.fence:
+        if [row.value for row in self.run(_OWNER)] != [self.fence]:
             raise StoreError.of(
                 "E-ENGINE-003",
                 "another engine has taken over this folder",
@@ -258,7 +262,7 @@ class Database:
         if connection.in_transaction():
             yield connection
             return
-        with self._begin(connection, read=True):
+        with self._opened(connection, read=True):
             yield connection
 
     def alone(self, loop_id: int) -> None:
@@ -282,6 +286,18 @@ class Database:
     def _fetch(self, raw: Any, compiled: _Compiled, given: Mapping[str, Any]) -> list[Any]:
         found: list[Any] = raw.execute(compiled.text, [given[name] for name in compiled.names]).fetchall()
         return found
+
+    def run_many(self, statement: sa.Executable, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Run a statement once for each of the rows, in the open transaction; each row has all its values."""
+        connection = self.connect()
+        compiled = self._compiled(statement)
+        try:
+            self._run_rows(self._raw(connection), compiled, rows)
+        except self._errors as error:
+            raise self.explain(error) or error from error
+
+    def _run_rows(self, raw: Any, compiled: _Compiled, rows: Sequence[Mapping[str, Any]]) -> None:
+        raw.executemany(compiled.text, map(itemgetter(*compiled.names), rows))
 
     def insert(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert rows, all with the same columns, in the open transaction."""
@@ -323,6 +339,17 @@ class Database:
     def count(self, loop_id: int, name: str, delta: int) -> None:
         """Add to a counter of a loop, in the open transaction."""
         self._deltas[loop_id, name] += delta
+
+    def fold(self) -> None:
+        """Add the deltas of counters to their rows, in the open transaction; each once, whoever adds beside us."""
+        totals: Counter[tuple[int, str]] = Counter()
+        for loop_id, name, delta in self.run(_TAKEN):
+            totals[loop_id, name] += delta
+        if totals:
+            statement = self._insert(tables.counter)
+            more = {"value": tables.counter.c.value + statement.excluded.value}
+            rows = [{"loop_id": i, "name": n, "value": total} for (i, n), total in sorted(totals.items())]
+            self.connect().execute(statement.on_conflict_do_update(index_elements=["loop_id", "name"], set_=more), rows)
 
     def counters(self, loop_id: int) -> dict[str, int]:
         """Counters of a loop: folded values, deltas not folded yet, and those of the open transaction."""
@@ -370,6 +397,7 @@ class Database:
                 kept = set(moved)
                 text = json.dumps([{"id": r["id"], "reason": r.get("reason", "")} for r in rows if r["id"] in kept])
             if moved:
+                self.unsealed += len(moved)
                 self.run(
                     _event_statement(),
                     {"rows": text, "entity_": entity, "old_": old, "new_": new, "actor_": actor, "now_": now},

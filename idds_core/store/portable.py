@@ -1,4 +1,4 @@
-"""The few expressions that SQLite and PostgreSQL write differently: lists that are bound as one JSON text, and its parts."""
+"""The few expressions that SQLite and PostgreSQL write differently: lists bound as one JSON text, and its parts."""
 
 from __future__ import annotations
 

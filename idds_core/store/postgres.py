@@ -7,7 +7,7 @@ compare-and-set of its own, and who comes second moves nothing. One that only re
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -83,17 +83,20 @@ class PostgresDatabase(Database):
             if self.mode == "write" and self._durability == "full":
                 self._need_durable(connection)
 
-        def begin(connection: sa.Connection) -> None:
-            connection.exec_driver_sql(self._begins or "BEGIN")
-
         def executed(_connection: Any, _cursor: Any, text: str, *_: Any) -> None:
             self._written += bool(_WRITES.match(text))
 
         sa.event.listen(engine, "connect", connect)
-        sa.event.listen(engine, "begin", begin)
+        sa.event.listen(engine, "begin", self._begin)
         sa.event.listen(engine, "after_cursor_execute", executed)
         sa.event.listen(engine, "handle_error", self._translate)
         return engine
+
+    def _begin(self, connection: sa.Connection) -> None:
+        try:
+            self._raw(connection).execute(self._begins or "BEGIN")
+        except psycopg.Error as error:
+            raise self.explain(error) or error from error
 
     def _need_durable(self, connection: Any) -> None:
         for name, fine in _DURABLE.items():
@@ -136,18 +139,13 @@ class PostgresDatabase(Database):
         """Nothing: that is the server's to see."""
         return []
 
-    @staticmethod
-    def own_sql(text: str) -> str:
-        """SQL as this database wants it."""
-        return _EXTRACT.sub(r"(CAST(\1 AS jsonb) ->> '\2')", text)
-
     def migrated_by(self) -> dict[str, Any]:
         """What the migration tool needs to reach it."""
         return {"url": self._url}
 
     # ------------------------------------------------------------------ transactions
     @contextmanager
-    def _begin(self, connection: sa.Connection, *, read: bool = False) -> Iterator[Any]:
+    def _opened(self, connection: sa.Connection, *, read: bool = False) -> Iterator[Any]:
         self._begins = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if read or self.mode == "read" else "BEGIN"
         with connection.begin() as begun:
             yield begun
@@ -160,10 +158,22 @@ class PostgresDatabase(Database):
         self._raw(self.connect()).execute("SELECT pg_advisory_xact_lock(%s, %s)", (_LOOPS, loop_id))
 
     # ------------------------------------------------------------------ hot statements
+    def _compiled(self, statement: sa.Executable) -> _Compiled:
+        compiled = super()._compiled(statement)
+        if "json_extract" in compiled.text:
+            compiled = compiled._replace(text=_EXTRACT.sub(r"(CAST(\1 AS jsonb) ->> '\2')", compiled.text))
+            self._statements[statement] = compiled
+        return compiled
+
     def _fetch(self, raw: Any, compiled: _Compiled, given: Mapping[str, Any]) -> list[Any]:
         cursor = raw.execute(compiled.text, given)
         self._written += bool(_WRITES.match(compiled.text))
         return cursor.fetchall() if cursor.description is not None else []
+
+    def _run_rows(self, raw: Any, compiled: _Compiled, rows: Sequence[Mapping[str, Any]]) -> None:
+        with raw.cursor() as cursor:
+            cursor.executemany(compiled.text, [{**compiled.fixed, **row} for row in rows])
+        self._written += 1
 
     def _write_rows(self, raw: Any, text: str, rows: list[tuple[Any, ...]]) -> None:
         with raw.cursor() as cursor:
