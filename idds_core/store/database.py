@@ -20,18 +20,11 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from idds_core.errors import IddsError, StoreError
 from idds_core.states import TERMINAL, may_move
 from idds_core.store import tables
-from idds_core.store.portable import elements, field
+from idds_core.store.moves import event_statement, move_statement
 
 __all__ = ["Database"]
 
 _BUSY_MS = 30_000
-_TABLES = {
-    "workflow": tables.workflow,
-    "loop": tables.loop,
-    "point": tables.point,
-    "job": tables.job,
-    "attempt": tables.attempt,
-}
 
 
 def _counters() -> Any:
@@ -390,7 +383,7 @@ class Database:
         now = self.now()
         text = json.dumps(rows if "reason" in rows[0] else [{**r, "reason": ""} for r in rows])
         with self.transaction():
-            statement = _move_statement(entity, new in TERMINAL[entity], columns)
+            statement = move_statement(entity, new in TERMINAL[entity], columns)
             values = {"rows": text, "old_": old, "new_": new, "now_": now}
             moved = [row[0] for row in self.run(statement, values)]
             if len(moved) < len(rows):
@@ -399,44 +392,7 @@ class Database:
             if moved:
                 self.unsealed += len(moved)
                 self.run(
-                    _event_statement(),
+                    event_statement(),
                     {"rows": text, "entity_": entity, "old_": old, "new_": new, "actor_": actor, "now_": now},
                 )
         return moved
-
-
-@cache
-def _move_statement(entity: str, ends: bool, columns: tuple[str, ...]) -> Any:
-    table = _TABLES[entity]
-    given = elements("rows")
-    values: dict[str, Any] = {
-        "state": sa.bindparam("new_"),
-        "version": table.c.version + 1,
-        "reason": field(given, table.c.reason),
-        **{name: field(given, table.c[name]) for name in columns},
-    }
-    if ends:
-        values["ended"] = sa.bindparam("now_")
-    else:
-        values["ended"] = None
-    return (
-        sa.update(table)
-        .values(values)
-        .where(table.c.id == field(given, table.c.id), table.c.state == sa.bindparam("old_"))
-        .returning(table.c.id)
-    )
-
-
-@cache
-def _event_statement() -> Any:
-    given = elements("rows")
-    picked = sa.select(
-        sa.bindparam("entity_", type_=sa.Text),
-        field(given, tables.point.c.id),
-        sa.bindparam("old_", type_=sa.Text),
-        sa.bindparam("new_", type_=sa.Text),
-        sa.bindparam("actor_", type_=sa.Text),
-        field(given, tables.event.c.reason),
-        sa.bindparam("now_", type_=sa.Float),
-    )
-    return sa.insert(tables.event).from_select(["entity", "entity_id", "old", "new", "actor", "reason", "at"], picked)

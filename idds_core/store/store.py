@@ -150,11 +150,7 @@ def open_store(
     """
 
     def opened() -> Database:
-        if is_postgres(where):
-            from idds_core.store.postgres import PostgresDatabase
-
-            return PostgresDatabase(str(where), folder or Path.cwd(), mode, clock, durability)
-        return Database(Path(where), mode, clock or time.time, durability, journal)
+        return _database(where, mode, clock, durability, journal, folder)
 
     if mode == "read" and not is_postgres(where) and not Path(where).exists():
         raise _none_here(str(where), "no such file")
@@ -177,6 +173,21 @@ def open_store(
     except BaseException:
         database.close()
         raise
+
+
+def _database(
+    where: Path | str,
+    mode: Literal["write", "read"],
+    clock: Callable[[], float] | None,
+    durability: Literal["full", "normal"],
+    journal: Literal["wal", "delete"],
+    folder: Path | None,
+) -> Database:
+    if not is_postgres(where):
+        return Database(Path(where), mode, clock or time.time, durability, journal)
+    from idds_core.store.postgres import PostgresDatabase
+
+    return PostgresDatabase(str(where), folder or Path.cwd(), mode, clock, durability)
 
 
 def is_postgres(where: object) -> bool:

@@ -21,7 +21,7 @@ from idds_agents.transformer import Transformer
 from idds_core.errors import StoreError
 from idds_core.history import strict_json
 from idds_core.states import LoopState
-from idds_core.store import database, iterations, tables
+from idds_core.store import database, iterations, moves, tables
 from idds_core.store.database import Database
 from idds_core.store.jobs import Jobs
 from tests.sim import schedule
@@ -50,7 +50,7 @@ class Mutant:
 
 
 def _no_compare_and_set(patch: Patch) -> None:
-    real = database._move_statement
+    real = moves.move_statement
 
     @cache
     def without(entity: str, ends: bool, columns: tuple[str, ...]) -> Any:
@@ -60,7 +60,7 @@ def _no_compare_and_set(patch: Patch) -> None:
         bare = sa.update(table).values({getattr(c, "key", c): v for c, v in given._values.items()}).where(first)
         return bare.where(sa.bindparam("old_") == sa.bindparam("old_")).returning(table.c.id)
 
-    patch.setattr(database, "_move_statement", without)
+    patch.setattr(database, "move_statement", without)
 
 
 def _late_results_replace(patch: Patch) -> None:
