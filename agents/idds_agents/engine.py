@@ -25,6 +25,7 @@ from idds_agents.reuser import Reuser
 from idds_agents.revising import Draft, goes_on, refused_rerun
 from idds_agents.targets import read_targets
 from idds_agents.transformer import Thinker, Transformer
+from idds_agents.trouble import hold_when_full
 from idds_agents.wakeup import Waker
 from idds_agents.workspace import Workspace
 from idds_core.definition import Definition, validate
@@ -244,17 +245,14 @@ class Engine:
         if now - self._disk_checked < _DISK_PERIOD_S:
             return
         self._disk_checked = now
-        free = min(shutil.disk_usage(folder).free for folder in {self._workdir, self.store.path.parent})
-        if free >= self._settings.min_free_bytes:
-            return
-        reason = (
-            f"E-DISK-001 only {free // 10**6} MB are free in {self._workdir} "
-            f"(limit {self._settings.min_free_bytes // 10**6} MB). Free some space, then 'resume'."
-        )
-        with self.store.transaction():
-            for loop in self._catalog.live_loops():
-                if loop.state is LoopState.ACTIVE:
-                    self.store.workflows.move_loop(loop, LoopState.HELD, reason, "engine")
+        space, least = self.free_space(), self._settings.min_free_bytes
+        hold_when_full(self.store, self._catalog, *space, least)
+
+    def free_space(self) -> tuple[Path, int]:
+        """Of the folders of the outputs and of the store the one with fewer free bytes, and how many."""
+        folders = (self._workdir, self.store.path.parent)
+        free, folder = min((shutil.disk_usage(folder).free, folder) for folder in folders)
+        return folder, free
 
 
 # ---------------------------------------------------------------------- entering a workflow

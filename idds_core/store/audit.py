@@ -18,6 +18,13 @@ from idds_core.store.records import EventRecord, ResultFile
 __all__ = ["Audit"]
 
 
+_STATEMENTS = {name: sa.text(f"{query} LIMIT 20") for name, query in INVARIANTS.items()}
+_IS_RESTORED = sa.select(tables.meta.c.key).where(tables.meta.c.key == RESTORED)
+_RECOUNT = sa.text(
+    "SELECT l.id, " + ", ".join(f"({query})" for query in COUNTERS.values()).replace(":loop", "l.id") + " FROM loop l"
+)
+
+
 class Audit:
     """The store's part for events and for checking itself."""
 
@@ -78,8 +85,7 @@ class Audit:
 
     def restored(self) -> bool:
         """Whether the store came from a backup and no engine has adopted yet what runs."""
-        with self._db.reading() as connection:
-            return bool(connection.execute(sa.select(tables.meta.c.key).where(tables.meta.c.key == RESTORED)).first())
+        return bool(self._db.run(_IS_RESTORED))
 
     def adopted(self, actor: str) -> None:
         """What ran when the store was restored is adopted or has ended."""
@@ -107,9 +113,8 @@ class Audit:
         with self._db.reading() as connection:
             broken = [row[0] for row in connection.exec_driver_sql("PRAGMA integrity_check(10)") if row[0] != "ok"]
             found["the file is sound"] = broken
-            for name, query in INVARIANTS.items():
-                rows = connection.exec_driver_sql(query).fetchmany(20)
-                found[name] = [": ".join(map(str, row)) for row in rows]
+            for name, statement in _STATEMENTS.items():
+                found[name] = [": ".join(map(str, row)) for row in self._db.run(statement)]
             for name, check in CHECKS.items():
                 found[name] = check(connection)
             found |= check_log(connection)
@@ -126,10 +131,9 @@ class Audit:
 
     def miscounted(self) -> Iterator[tuple[int, str, int, int]]:
         """Loop, name, value and recount of each counter that is wrong."""
-        with self._db.reading() as connection:
-            for loop_id in connection.execute(sa.select(tables.loop.c.id)).scalars().all():
+        with self._db.reading():
+            for loop_id, *numbers in self._db.run(_RECOUNT):
                 counters = self._db.counters(loop_id)
-                for name, query in COUNTERS.items():
-                    real = connection.execute(sa.text(query), {"loop": loop_id}).scalar() or 0
+                for name, real in zip(COUNTERS, numbers, strict=True):
                     if counters.get(name, 0) != real:
                         yield loop_id, name, counters.get(name, 0), real

@@ -43,6 +43,7 @@ def _counters() -> Any:
 
 
 _COUNTERS = _counters()
+_OWNER = sa.select(tables.meta.c.value).where(tables.meta.c.key == sa.literal_column("'owner'"))
 
 
 class _Compiled(NamedTuple):
@@ -125,13 +126,17 @@ class Database:
                 cursor.execute(f"PRAGMA synchronous={level}")
             cursor.close()
 
-        def begin(connection: sa.Connection) -> None:
-            connection.exec_driver_sql("BEGIN" if read else "BEGIN IMMEDIATE")
-
         sa.event.listen(engine, "connect", connect)
-        sa.event.listen(engine, "begin", begin)
+        sa.event.listen(engine, "begin", self._begin)
         sa.event.listen(engine, "handle_error", self._translate)
         return engine
+
+    def _begin(self, connection: sa.Connection) -> None:
+        raw: Any = connection.connection.dbapi_connection
+        try:
+            raw.execute("BEGIN" if self.mode == "read" else "BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            raise self.explain(error) or error from error
 
     def _translate(self, context: Any) -> None:
         error = self.explain(context.original_exception)
@@ -195,7 +200,7 @@ class Database:
         before = raw.total_changes
         try:
             with connection.begin():
-                self._check_fence(connection)
+                self._check_fence()
                 yield connection
                 rows = [{"loop_id": i, "name": n, "delta": d} for (i, n), d in self._deltas.items() if d]
                 if rows:
@@ -207,11 +212,10 @@ class Database:
             self._deltas.clear()
         self.commits += raw.total_changes > before
 
-    def _check_fence(self, connection: sa.Connection) -> None:
+    def _check_fence(self) -> None:
         if self.fence is None:
             return
-        owner = connection.exec_driver_sql("SELECT value FROM meta WHERE key = 'owner'").scalar()
-        if owner != self.fence:
+        if [row.value for row in self.run(_OWNER)] != [self.fence]:
             raise StoreError.of(
                 "E-ENGINE-003",
                 "another engine has taken over this folder",

@@ -21,7 +21,7 @@ from idds_core.store.points import add_loops, wide_jobs
 from idds_core.store.records import Iteration, TopUp
 from idds_core.store.topups import done_already, own_columns, write_taken
 
-__all__ = ["Decision", "Iterations", "point_digest"]
+__all__ = ["Decision", "Iterations", "elapsed", "point_digest"]
 
 _COLUMNS = [
     tables.iteration.c[n]
@@ -68,6 +68,9 @@ _CLOSE = (
     sa.update(tables.iteration)
     .where(tables.iteration.c.id == sa.bindparam("iteration"))
     .values(closed=sa.bindparam("now"), elapsed_s=sa.bindparam("elapsed"), core_hours=sa.bindparam("hours"))
+)
+_LONGEST = sa.select(sa.func.max(tables.iteration.c.elapsed_s)).where(
+    tables.iteration.c.loop_id == sa.bindparam("loop")
 )
 _DECIDE = (
     sa.update(tables.iteration)
@@ -169,6 +172,12 @@ def _plain_jobs(loop: Loop) -> list[dict[str, Any]]:
         {"step": step.name, "step_no": no, "state": JobState.WAITING.value if no else JobState.READY.value}
         for no, step in enumerate(loop.body)
     ]
+
+
+def elapsed(db: Database, loop_id: int, started: float) -> float:
+    """Seconds since a loop began; a clock that was set back takes nothing from what an earlier iteration has seen."""
+    before = db.run(_LONGEST, {"loop": loop_id})[0][0]
+    return max(db.now() - started, before or 0.0)
 
 
 class Iterations:
@@ -333,7 +342,7 @@ class Iterations:
                 return 0
             now = self._db.now()
             used = self._db.counters(loop_id).get("core_ms", 0)
-            frozen = {"now": now, "elapsed": now - started, "hours": used / 3.6e6}
+            frozen = {"now": now, "elapsed": elapsed(self._db, loop_id, started), "hours": used / 3.6e6}
             for iteration in done:
                 self._db.run(_CLOSE, {"iteration": iteration, **frozen})
         return len(done)
