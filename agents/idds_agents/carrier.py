@@ -60,6 +60,9 @@ class Carrier:
         self.active = 0  # attempts that were at work when the provider was last asked
         self._lease_renewed = store.now()
         self.draining = False
+        self._from_backup = (
+            False  # what ran at the time of a backup has ended since, and its folder may have the result
+        )
 
     @property
     def in_flight(self) -> int:
@@ -87,8 +90,11 @@ class Carrier:
         """
         if not expired:
             self._checkpoints.sweep()
+        self._from_backup = self._store.audit.restored()
         with self._store.transaction():  # of two who see an expired lease, one takes it
             ours = {loop.id for loop in self._loops()}  # another workflow's jobs wait for its own engine
+            if not expired:
+                self._store.jobs.mend_pauses(ours)
             found = self._store.jobs.live(not_owner=self._owner, expired=expired)
             claims = [c for c in found if c.loop_id in ours]
             self._store.jobs.adopt([c.attempt.id for c in claims], self._owner, LEASE_S)
@@ -110,7 +116,7 @@ class Carrier:
                 self._running[settled.handle] = claim
                 if not settled.taken:
                     self._acks[claim.attempt.id] = settled.handle
-            elif settled.taken:
+            elif settled.taken and not (self._from_backup and settled.restarted):
                 self._lost(settled)
             elif self._store.workflows.loop(claim.loop_id).wish is Wish.CANCEL:
                 self._outcomes.append(abandoned(claim, "the loop was cancelled", self._store.now()))
@@ -180,7 +186,7 @@ class Carrier:
             outcomes = [*self._outcomes, *(self._outcome(h, r) for h, r in self._reports.items())]
             wanted = [self._unless_cancelled(self._listener.judged(o), cancelled) for o in outcomes]
             self._store.jobs.finish(wanted, self._owner)
-            hold_on_trouble(self._store, self._catalog, wanted, self._owner)
+            hold_on_trouble(self._store, self._catalog, self._workdir, wanted, self._owner)
             self._checkpoints.note(wanted)
         ended = list(self._reports)
         self._reports, self._outcomes = {}, []
@@ -324,7 +330,7 @@ class Carrier:
 
     def _never_ran(self, claim: Claim, failure: Failure) -> None:
         outcome = failed(claim, failure, self._catalog.plan(claim.loop_id), self._store.now(), self._caps)
-        self._outcomes.append(replace(outcome, was=AttemptState.INTENT))
+        self._outcomes.append(replace(outcome, was=claim.attempt.state))
 
     def _spec(self, claim: Claim) -> JobSpec:
         plan = self._catalog.plan(claim.loop_id)
@@ -373,7 +379,7 @@ class Carrier:
         if self._store.audit.restored():
             if strays:
                 _log.warning("restored from a backup: %d jobs that the record does not own go on", len(strays))
-            else:
+            elif not self._doubts:
                 self._store.audit.adopted(self._owner)
             return 0
         if strays:

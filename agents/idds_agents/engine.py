@@ -50,6 +50,8 @@ EXIT_CODES = {
 }
 _DISK_PERIOD_S = 5.0
 _TELL_S = 10.0
+#: events that a busy engine leaves unsealed; then it seals them in a transaction that it makes anyway
+_UNSEALED = 1000
 
 
 def exit_code(state: LoopState) -> int:
@@ -154,6 +156,8 @@ class Engine:
             decided = self.transformer.step()
             reused = self.reuser.step()
             claimed = self.carrier.claim()
+            if self.store.unsealed >= _UNSEALED:
+                self.store.audit.seal()
         self.carrier.dispatch()
         self.conductor.deliver()
         if not self.carrier.draining:
@@ -186,7 +190,7 @@ class Engine:
         self.carrier.collect()
         self.carrier.close_sealed()
         self.keeper.step()
-        self.store.audit.seal()
+        self.store.audit.seal_all()
         self.tell()
         return self.store.workflows.loops(self._workflow_id)[0]
 
@@ -241,11 +245,14 @@ class Engine:
         if now - self._disk_checked < _DISK_PERIOD_S:
             return
         self._disk_checked = now
-        hold_when_full(self.store, self._catalog, self._workdir, self.free_bytes(), self._settings.min_free_bytes)
+        space, least = self.free_space(), self._settings.min_free_bytes
+        hold_when_full(self.store, self._catalog, *space, least)
 
-    def free_bytes(self) -> int:
-        """Bytes that are free where the store and the outputs are."""
-        return min(shutil.disk_usage(folder).free for folder in {self._workdir, self.store.path.parent})
+    def free_space(self) -> tuple[Path, int]:
+        """Of the folders of the outputs and of the store the one with fewer free bytes, and how many."""
+        folders = (self._workdir, self.store.path.parent)
+        free, folder = min((shutil.disk_usage(folder).free, folder) for folder in folders)
+        return folder, free
 
 
 # ---------------------------------------------------------------------- entering a workflow

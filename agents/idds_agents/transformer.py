@@ -162,7 +162,8 @@ class Transformer:
         proposed = list(zip(answer["points"], chosen, strict=True))
         entries, verdict = _with_waiting(proposed, waiting, history, verdict)
         if last is not None:
-            decision = Decision(answer["state"], answer["diagnostics"], verdict, answer.get("took", {}))
+            took, versions = answer.get("took", {}), answer.get("versions", {})
+            decision = Decision(answer["state"], answer["diagnostics"], verdict, took, versions)
             if not self._store.iterations.decide(last, decision):
                 return
         number = last.number if last else 0

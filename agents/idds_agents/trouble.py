@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from idds_agents.catalog import Catalog
-from idds_agents.outcomes import DISK_FULL
+from idds_agents.outcomes import HOLDS
 from idds_agents.points import losses_allowed
 from idds_core.states import FailureClass, LoopState
 from idds_core.store import LoopRecord, Outcome, Store
@@ -19,13 +19,14 @@ def stopping(store: Store, catalog: Catalog, loop: LoopRecord) -> bool:
     return catalog.plan(loop.id).loop.mode == "steady" and store.steady.stopped(loop.id)
 
 
-def hold_on_trouble(store: Store, catalog: Catalog, outcomes: Iterable[Outcome], actor: str) -> None:
-    """Hold a loop on a full disk, or whose jobs fail alike one after the other, instead of burning its budget."""
+def hold_on_trouble(store: Store, catalog: Catalog, workdir: Path, outcomes: Iterable[Outcome], actor: str) -> None:
+    """Hold a loop on what only a person can mend, or whose jobs fail alike, instead of burning its budget."""
     for o in outcomes:
-        if o.failure is not None and o.failure.code == DISK_FULL:
+        if o.failure is not None and o.failure.code in HOLDS:
             loop = store.workflows.loop(o.claim.loop_id)
             if loop.state is LoopState.ACTIVE:
-                reason = f"E-DISK-002 {o.failure.message[:300]}. Free some space, then 'resume'."
+                where = workdir / o.claim.attempt.path
+                reason = HOLDS[o.failure.code].format(f"{o.failure.message[:300]} ({where})")
                 store.workflows.move_loop(loop, LoopState.HELD, reason, actor)
         if o.failure is None or o.failure.class_ is FailureClass.INFRA or not o.failure.signature:
             continue

@@ -9,6 +9,7 @@ from collections import Counter, namedtuple
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -77,6 +78,7 @@ class Database:
     commits : durable commits made so far.
     fence : where several machines see the file: the token of the engine that may write; None guards nothing.
     generation : changes whenever this connection may have changed a loop or workflow; what was read before is stale.
+    unsealed : about how many events were written since the sealer came; a hint, lost with the process.
     touched : points of many jobs at which something has ended since somebody looked; a hint, lost with the process.
 
     """
@@ -94,6 +96,7 @@ class Database:
         self.now = clock
         self.commits = 0
         self.generation = 0
+        self.unsealed = 0
         self.touched: set[int] = set()
         self.fence: str | None = None
         self._durability = durability
@@ -248,6 +251,15 @@ class Database:
             raise self.explain(error) or error from error
         return found if row is None else list(map(row._make, found))
 
+    def run_many(self, statement: sa.Executable, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Run a statement once for each of the rows, in the open transaction; each row has all its values."""
+        raw: Any = self.connect().connection.dbapi_connection
+        text, names, _, _ = self._compiled(statement)
+        try:
+            raw.executemany(text, map(itemgetter(*names), rows))
+        except sqlite3.Error as error:
+            raise self.explain(error) or error from error
+
     def insert(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert rows, all with the same columns, in the open transaction."""
         columns = tuple(rows[0])
@@ -319,6 +331,7 @@ class Database:
                 kept = set(moved)
                 text = json.dumps([{"id": r["id"], "reason": r.get("reason", "")} for r in rows if r["id"] in kept])
             if moved:
+                self.unsealed += len(moved)
                 self.run(
                     _event_statement(),
                     {"rows": text, "entity_": entity, "old_": old, "new_": new, "actor_": actor, "now_": now},

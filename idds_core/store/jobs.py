@@ -172,6 +172,14 @@ class Jobs:
         with self._db.transaction():
             return {row[0] for row in self._db.run(RENEW, values)}
 
+    def mend_pauses(self, loops: Collection[int]) -> None:
+        """A pause begins now if the clock was set back since it began; else it would last until the clock is there."""
+        c, now = tables.job.c, self._db.now()
+        last = sa.select(sa.func.max(tables.attempt.c.ended)).where(tables.attempt.c.job_id == c.id).scalar_subquery()
+        where = (c.state == JobState.READY, c.not_before > now, c.loop_id.in_(list(loops)), last > now)
+        with self._db.transaction() as connection:
+            connection.execute(sa.update(tables.job).where(*where).values(not_before=c.not_before - (last - now)))
+
     # ------------------------------------------------------------------ results
     def finish(self, outcomes: Sequence[Outcome], actor: str) -> list[Outcome]:
         """Write how attempts ended: attempt, result, job, point and events, all in one transaction.

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
-from typing import Any
+from itertools import takewhile
 
 import sqlalchemy as sa
 
@@ -16,15 +15,10 @@ from idds_core.store.records import Message
 __all__ = ["Outbox"]
 
 _COLUMNS = [tables.outbox.c[n] for n in ("id", "target", "kind", "title", "body", "tries", "created")]
-_TARGETS: Any = sa.func.json_each(sa.bindparam("targets", type_=sa.Text)).table_valued("value")
 #: asked at each turn of an engine, so built once
-_DUE = (
-    sa.select(*_COLUMNS)
-    .where(
-        tables.outbox.c.done.is_(None),
-        tables.outbox.c.not_before <= sa.bindparam("now"),
-        tables.outbox.c.target.in_(sa.select(_TARGETS.c.value)),
-    )
+_OPEN = (
+    sa.select(*_COLUMNS, tables.outbox.c.not_before)
+    .where(tables.outbox.c.done.is_(None), tables.outbox.c.target == sa.bindparam("target"))
     .order_by(tables.outbox.c.id)
     .limit(sa.bindparam("limit"))
 )
@@ -98,9 +92,16 @@ class Outbox:
         return "\n".join([*lines, str(self.workdir)])
 
     def due(self, targets: Collection[str], limit: int = 20) -> list[Message]:
-        """Messages to these that may be tried now, oldest first."""
-        values = {"targets": json.dumps(list(targets)), "now": self._db.now(), "limit": limit}
-        return [Message(*row) for row in self._db.run(_DUE, values)]
+        """Messages to these that may be tried now, oldest first; for each target up to the first that must still wait.
+
+        limit : for each target, so that one that takes nothing keeps nobody waiting.
+        """
+        found, now = [], self._db.now()
+        with self._db.reading():
+            for target in targets:
+                rows = self._db.run(_OPEN, {"target": target, "limit": limit})
+                found += [Message(*row[:-1]) for row in takewhile(lambda row: row.not_before <= now, rows)]
+        return sorted(found, key=lambda message: message.id)
 
     def waiting(self, targets: Collection[str]) -> int:
         """Number of messages to these that have not arrived."""

@@ -301,7 +301,7 @@ def test_nothing_takes_back_a_cancel(make: Make, verb: str) -> None:
     world = make(lambda _: None)
     world.turn()
     world.turn()
-    world.provider.cancel = lambda _: None  # type: ignore[method-assign]
+    world.provider.cancel = lambda _: None  # type: ignore[method-assign, assignment]
     world.store.workflows.command(world.workflow.id, "cancel", "me")
     world.turn()
     number = world.store.workflows.command(world.workflow.id, verb, "me")

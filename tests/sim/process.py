@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from idds_agents.engine import Engine
@@ -59,10 +60,10 @@ class Postman:
 class _Engine(Engine):
     """As much is free as the schedule says."""
 
-    def free_bytes(self) -> int:
-        """What is free."""
+    def free_space(self) -> tuple[Path, int]:
+        """Where, and how much is free."""
         world: Schedule = self.transformer.thinker.world  # type: ignore[attr-defined]
-        return world.trouble.free_bytes
+        return world.path.parent, world.trouble.free_bytes
 
 
 class Process:
