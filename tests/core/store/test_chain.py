@@ -235,6 +235,7 @@ def older(path: Path) -> None:
     write(
         path,
         "ALTER TABLE event DROP COLUMN hash",
+        "ALTER TABLE iteration DROP COLUMN versions",
         "DELETE FROM meta WHERE key = 'chain'",
         "UPDATE event SET seal_no = NULL WHERE seal_no > 20",
         "UPDATE alembic_version SET version_num = '0006'",
