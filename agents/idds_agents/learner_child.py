@@ -1,13 +1,15 @@
 """The learner's own process: one JSON line in, one JSON line out.
 
 ``{"loop": ..., "history": ..., "bundle": ...}`` -> ``{"points", "chosen", "diagnostics", "state", "reason", "verdict",
-"asked", "took"}`` or ``{"error": ...}``. A learner in another language is the same thing behind the same lines.
+"asked", "took", "versions"}`` or ``{"error": ...}``. A learner in another language is the same thing behind the same
+lines.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import platform
 import sys
 import time
 import traceback
@@ -15,6 +17,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 __all__ = ["answer", "main"]
+
+#: what learners compute with: another version may give another answer
+_LIBRARIES = ("numpy", "scipy", "sklearn", "skopt", "optuna", "torch")
 
 
 def answer(request: Mapping[str, Any], clock: Callable[[], float] = time.perf_counter) -> dict[str, Any]:
@@ -52,8 +57,16 @@ def answer(request: Mapping[str, Any], clock: Callable[[], float] = time.perf_co
         "state": dict(proposal.state),
         "reason": proposal.reason,
         "verdict": {"kind": str(verdict.kind), "reason": verdict.reason},
+        "versions": _versions(learner),
         "took": {name: float(f"{seconds:.3g}") for name, seconds in sorted(took.items())},
     }
+
+
+def _versions(learner: object) -> dict[str, str]:
+    """Of Python and of what the learner is made of."""
+    own = type(learner).__module__.partition(".")[0]
+    loaded = {name: getattr(sys.modules.get(name), "__version__", None) for name in ("idds_core", own, *_LIBRARIES)}
+    return {"python": platform.python_version()} | {n: v for n, v in loaded.items() if isinstance(v, str)}
 
 
 def _respond(line: str) -> dict[str, Any]:

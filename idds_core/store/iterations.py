@@ -41,6 +41,7 @@ _COLUMNS = [
         "ingested_upto",
         "pending",
         "took",
+        "versions",
     )
 ]
 _OF_LOOP = tables.iteration.c.loop_id == sa.bindparam("loop")
@@ -84,6 +85,7 @@ _DECIDE = (
         verdict=sa.bindparam("kind"),
         verdict_reason=sa.bindparam("why"),
         took=sa.bindparam("took"),
+        versions=sa.bindparam("versions"),
     )
     .returning(tables.iteration.c.id)
 )
@@ -103,12 +105,16 @@ def point_digest(parameters: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the one call after a closed iteration gave: diagnostics, learner state and verdict; seconds it took."""
+    """What the one call after a closed iteration gave: diagnostics, learner state and verdict; seconds it took.
+
+    versions : of what gave it, by name.
+    """
 
     state: Mapping[str, Any]
     diagnostics: Mapping[str, Any]
     verdict: Verdict
     took: Mapping[str, float] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 class Opens(Protocol):
@@ -205,6 +211,7 @@ class Iterations:
                     "verdict_reason": r.verdict_reason or "",
                     "pending": tuple(json.loads(r.pending)) if r.pending else (),
                     "took": json.loads(r.took or "{}"),
+                    "versions": json.loads(r.versions or "{}"),
                 }
             )
             for r in rows
@@ -322,6 +329,7 @@ class Iterations:
             "kind": str(decision.verdict.kind),
             "why": decision.verdict.reason,
             "took": strict_json({**iteration.took, **decision.took}) if iteration.took or decision.took else None,
+            "versions": strict_json(decision.versions) if decision.versions else None,
         }
         with self._db.transaction():
             return len(self._db.run(_DECIDE, values)) == 1

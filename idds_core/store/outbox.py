@@ -15,6 +15,13 @@ from idds_core.store.records import Message
 __all__ = ["Outbox"]
 
 _COLUMNS = [tables.outbox.c[n] for n in ("id", "target", "kind", "title", "body", "tries", "created")]
+#: asked at each turn of an engine, so built once
+_OPEN = (
+    sa.select(*_COLUMNS, tables.outbox.c.not_before)
+    .where(tables.outbox.c.done.is_(None), tables.outbox.c.target == sa.bindparam("target"))
+    .order_by(tables.outbox.c.id)
+    .limit(sa.bindparam("limit"))
+)
 _LONGEST = 4000
 _TOLD = {"workflow": TERMINAL["workflow"], "loop": frozenset({LoopState.HELD})}
 
@@ -89,11 +96,10 @@ class Outbox:
 
         limit : for each target, so that one that takes nothing keeps nobody waiting.
         """
-        c, found, now = tables.outbox.c, [], self._db.now()
-        with self._db.reading() as connection:
+        found, now = [], self._db.now()
+        with self._db.reading():
             for target in targets:
-                query = sa.select(*_COLUMNS, c.not_before).where(c.done.is_(None), c.target == target)
-                rows = connection.execute(query.order_by(c.id).limit(limit))
+                rows = self._db.run(_OPEN, {"target": target, "limit": limit})
                 found += [Message(*row[:-1]) for row in takewhile(lambda row: row.not_before <= now, rows)]
         return sorted(found, key=lambda message: message.id)
 

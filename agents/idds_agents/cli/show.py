@@ -20,6 +20,7 @@ from idds_agents.report.document import (
     point_document,
     point_path,
 )
+from idds_agents.report.failure_kinds import explained
 from idds_agents.report.reading import LoopView, view_loop
 from idds_agents.topups import said_of
 from idds_core.history import History, Observation
@@ -184,7 +185,8 @@ def _failures(found: list[dict[str, Any]]) -> list[str]:
     lines = columns(rows, ["failed attempts", "of", "code", "the last one", "message"])
     if len(ranked) > _KINDS:
         lines.append(f"{len(ranked) - _KINDS} more kinds; 'idds-core logs' prints all their logs")
-    return lines
+    meant = explained((code, class_, some[-1]["path"]) for (class_, code, _), some in ranked[:_KINDS] if code)
+    return [*lines, "", *(f"{code}: {words}" for code, words in meant)]
 
 
 def _seen(point: dict[str, Any]) -> str:
