@@ -57,20 +57,21 @@ def test_a_preempted_job_runs_again_and_burns_no_retry(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "message", "reason"),
+    ("code", "message", "reason", "fix"),
     [
-        ("E-JOB-CREDENTIALS", "the proxy has expired", "E-SITE-001 the proxy has expired. Renew the credentials"),
-        ("E-JOB-QUOTA", "no core hours are left", "E-SITE-002 no core hours are left. Ask for more or wait"),
-        ("E-JOB-DISK", "no space left", "E-DISK-002 no space left. Free some space"),
+        ("E-JOB-CREDENTIALS", "the proxy has expired", "E-SITE-001 the proxy has expired", "Renew the credentials"),
+        ("E-JOB-QUOTA", "no core hours are left", "E-SITE-002 no core hours are left", "Ask for more or wait"),
+        ("E-JOB-DISK", "no space left", "E-DISK-002 no space left", "Free some space"),
     ],
 )
 def test_what_only_a_person_can_mend_holds_the_loop_and_burns_nothing(
-    tmp_path: Path, code: str, message: str, reason: str
+    tmp_path: Path, code: str, message: str, reason: str, fix: str
 ) -> None:
     world = first_fails(tmp_path, code, message)
     world.run()
     assert world.loop.state is LoopState.HELD
     assert world.loop.reason.startswith(reason)
+    assert f". {fix}" in world.loop.reason
     with world.store.reading() as connection:
         burnt = connection.exec_driver_sql("SELECT sum(user_failures), sum(infra_failures) FROM job").one()
     assert tuple(burnt) == (0, 0)
