@@ -10,7 +10,10 @@ from __future__ import annotations
 import json
 import os
 import platform
+import select
+import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -85,8 +88,17 @@ def _respond(line: str) -> dict[str, Any]:
         return {"error": f"{type(error).__name__}: {error}", "where": where}
 
 
+def _end_with(file: int) -> None:
+    """A thread: when the engine has gone nobody wants the answer, however long the learner still thinks."""
+    end = select.poll()
+    end.register(file, select.POLLRDHUP)
+    end.poll()
+    os.killpg(0, signal.SIGKILL)  # and what the learner has started; the group is our own
+
+
 def main(file: int) -> None:
     """Serve until the other end closes; `file` is a socket, so that prints of a learner go elsewhere."""
+    threading.Thread(target=_end_with, args=(file,), daemon=True).start()
     with os.fdopen(file, "r+b", buffering=0) as raw:
         reader = os.fdopen(os.dup(file), "r", encoding="utf-8")
         for line in reader:
