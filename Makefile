@@ -36,8 +36,9 @@ demo: $(STAMP)
 	rm -rf demo-monohbb
 	$(BIN)/idds-core run examples/monohbb/scan.py --workdir demo-monohbb
 
+# Several processes, a file at a time; each with one thread for linear algebra, as the processes share the cores.
 test: $(STAMP)
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

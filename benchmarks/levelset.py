@@ -7,15 +7,18 @@
 Same problems, seeds and first designs for all; the error of each method is that of its own map, or, where it has none
 (scikit-optimize, Optuna, adaptive), of our surrogate fitted to the points that it chose. N(tol) is the first of two
 consecutive records at or below tol; a run that never gets there counts as infinite (null in JSON), so medians include
-failures. `reached` is the number of runs that got to 1 % and to 0.3 %.
+failures. `reached` is the number of runs that got to 1 % and to 0.3 %. `--record` keeps every run in a file and goes on
+from there.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +63,31 @@ def _finite(value: float) -> float | None:
     return None if math.isinf(value) else value
 
 
-def measure(problem: Benchmark, methods: list[str], seeds: int) -> dict[str, Any]:
+def recorded(problem: Benchmark, method: str, seeds: int, record: Path | None) -> list[Run]:
+    """A run for each seed; those that the file of records has are read from there, and new ones are written to it."""
+    lines = record.read_text(encoding="utf-8").splitlines() if record and record.exists() else []
+    known = {(row["problem"], row["method"], row["seed"]): row for row in map(json.loads, lines)}
+    runs = []
+    for seed in range(seeds):
+        row = known.get((problem.name, method, seed))
+        if row is None:
+            run = METHODS[method].run(problem, seed)
+            row = {"problem": problem.name, "method": method, "seed": seed, **asdict(run)}
+            if record:
+                with record.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(row) + "\n")
+        runs.append(Run([(n, error) for n, error in row["records"]], row["cpu_s"]))
+    return runs
+
+
+def measure(problem: Benchmark, methods: list[str], seeds: int, record: Path | None) -> dict[str, Any]:
     """What each method needs, on the same seeds."""
     found: dict[str, Any] = {}
     for name in methods:
         if name == "grid" or not METHODS[name].suits(problem):
             continue
         began = time.monotonic()
-        runs = [METHODS[name].run(problem, seed) for seed in range(seeds)]
+        runs = recorded(problem, name, seeds, record)
         found[name] = summary(runs)
         row = found[name]
         tell(
@@ -129,6 +149,7 @@ def main() -> int:
     made = parser(__doc__, seeds=10, quick=", ".join(QUICK))
     made.add_argument("--problem", action="append", choices=list(PROBLEMS), help="may be given again; default: all")
     made.add_argument("--method", action="append", choices=[*METHODS, "grid"], help="may be given again")
+    made.add_argument("--record", type=Path, help="a file that runs are kept in, and read from")
     made.add_argument("--plot", type=Path, help="write a figure")
     options = made.parse_args()
     wanted = options.method or [*METHODS, "grid"]
@@ -138,7 +159,7 @@ def main() -> int:
     names = options.problem or (QUICK if options.quick else NAMES)
     figures |= {
         "tolerances": TOLERANCES, "marks": {name: MARKS.get(name, (None, None)) for name in names},
-        "problems": {name: measure(PROBLEMS[name], methods, options.seeds) for name in names},
+        "problems": {name: measure(PROBLEMS[name], methods, options.seeds, options.record) for name in names},
     }  # fmt: skip
     if options.plot:
         plot(figures, options.plot)

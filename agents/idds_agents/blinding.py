@@ -41,5 +41,6 @@ def unblind(store: Store, workdir: Path, loop: LoopRecord, actor: str, reason: s
     """
     seal = Seal(workdir / ".idds")
     store.workflows.unblind(loop.id, actor, reason)
+    store.audit.seal_all()  # no engine may ever come
     catalog = Catalog(store, workdir)
     return sum(seal.open_folder(folder) for folder in _folders(store, catalog, workdir, loop))

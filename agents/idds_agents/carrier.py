@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +11,9 @@ from idds_agents.catalog import Catalog
 from idds_agents.checkpoints import Checkpoints, checkpoint_folder
 from idds_agents.doubts import Doubts, Settled, told
 from idds_agents.listener import Listener
-from idds_agents.outcomes import DISK_FULL, Caps, abandoned, failed, outcome_of
-from idds_agents.points import job_inputs, losses_allowed, point_path
+from idds_agents.outcomes import Caps, abandoned, failed, outcome_of
+from idds_agents.points import job_inputs, point_path
+from idds_agents.trouble import hold_on_trouble, stopping
 from idds_core.binding import BindingError, bind
 from idds_core.errors import ProviderError
 from idds_core.ports import Failure, Function, JobReport, JobSpec, Provider, ReportState, SubmissionStatus
@@ -59,6 +60,9 @@ class Carrier:
         self.active = 0  # attempts that were at work when the provider was last asked
         self._lease_renewed = store.now()
         self.draining = False
+        self._from_backup = (
+            False  # what ran at the time of a backup has ended since, and its folder may have the result
+        )
 
     @property
     def in_flight(self) -> int:
@@ -79,14 +83,23 @@ class Carrier:
         return moved
 
     # ------------------------------------------------------------------ after a crash
-    def recover(self) -> int:
-        """Take over what another owner left: adopt what the provider has, send again what it never got."""
-        ours = {loop.id for loop in self._loops()}  # another workflow's jobs wait for its own engine
-        self._checkpoints.sweep()
-        claims = [c for c in self._store.jobs.live(not_owner=self._owner) if c.loop_id in ours]
+    def recover(self, *, expired: bool = False) -> int:
+        """Take over what another owner left: adopt what the provider has, send again what it never got.
+
+        expired : only what its owner has not renewed for a lease, where it may be alive; else all there is.
+        """
+        if not expired:
+            self._checkpoints.sweep()
+        self._from_backup = self._store.audit.restored()
+        with self._store.transaction():  # of two who see an expired lease, one takes it
+            ours = {loop.id for loop in self._loops()}  # another workflow's jobs wait for its own engine
+            if not expired:
+                self._store.jobs.mend_pauses(ours)
+            found = self._store.jobs.live(not_owner=self._owner, expired=expired)
+            claims = [c for c in found if c.loop_id in ours]
+            self._store.jobs.adopt([c.attempt.id for c in claims], self._owner, LEASE_S)
         if not claims:
             return 0
-        self._store.jobs.adopt([c.attempt.id for c in claims], self._owner, LEASE_S)
         for taken in (True, False):
             some = [c for c in claims if (c.attempt.state is not AttemptState.INTENT) is taken]
             self._doubts.raise_for(some, taken=taken, restarted=True)
@@ -103,7 +116,7 @@ class Carrier:
                 self._running[settled.handle] = claim
                 if not settled.taken:
                     self._acks[claim.attempt.id] = settled.handle
-            elif settled.taken:
+            elif settled.taken and not (self._from_backup and settled.restarted):
                 self._lost(settled)
             elif self._store.workflows.loop(claim.loop_id).wish is Wish.CANCEL:
                 self._outcomes.append(abandoned(claim, "the loop was cancelled", self._store.now()))
@@ -158,26 +171,22 @@ class Carrier:
         """Loops and points of which nobody wants what still runs."""
         loops = self._loops()
         wide = any(self._catalog.plan(loop.id).wide for loop in loops)
-        stopped = {loop.id for loop in loops if loop.wish is Wish.CANCEL or self._stopping(loop)}
+        stopped = {loop.id for loop in loops if loop.wish is Wish.CANCEL or stopping(self._store, self._catalog, loop)}
         return stopped, self._store.points.ending() if wide else set()
-
-    def _stopping(self, loop: LoopRecord) -> bool:
-        """Whether a loop without a barrier has its verdict: nothing more starts, and what runs is not waited for."""
-        return self._catalog.plan(loop.id).loop.mode == "steady" and self._store.steady.stopped(loop.id)
 
     def collect(self) -> int:
         """Write what was submitted and what has ended, in one transaction."""
         if not (self._reports or self._acks or self._outcomes or self._listener.due):
             self._renew()
             return 0
-        cancelled = {loop.id for loop in self._loops() if loop.wish is Wish.CANCEL}
         with self._store.transaction():
+            cancelled = {loop.id for loop in self._loops() if loop.wish is Wish.CANCEL}
             self._write_acks()
             self._listener.write()
             outcomes = [*self._outcomes, *(self._outcome(h, r) for h, r in self._reports.items())]
             wanted = [self._unless_cancelled(self._listener.judged(o), cancelled) for o in outcomes]
             self._store.jobs.finish(wanted, self._owner)
-            self._hold_on_trouble(wanted)
+            hold_on_trouble(self._store, self._catalog, self._workdir, wanted, self._owner)
             self._checkpoints.note(wanted)
         ended = list(self._reports)
         self._reports, self._outcomes = {}, []
@@ -185,6 +194,7 @@ class Carrier:
             self._running.pop(handle, None)
             self._cancelling.discard(handle)
         self._forget.extend(ended)
+        self._renew()
         return len(outcomes)
 
     def _write_acks(self) -> None:
@@ -241,32 +251,14 @@ class Carrier:
             was=outcome.was,
         )
 
-    def _hold_on_trouble(self, outcomes: Iterable[Outcome]) -> None:
-        """Hold a loop on a full disk, or whose jobs fail alike one after the other, instead of burning its budget."""
-        for o in outcomes:
-            if o.failure is not None and o.failure.code == DISK_FULL:
-                loop = self._store.workflows.loop(o.claim.loop_id)
-                if loop.state is LoopState.ACTIVE:
-                    reason = f"E-DISK-002 {o.failure.message[:300]}. Free some space, then 'resume'."
-                    self._store.workflows.move_loop(loop, LoopState.HELD, reason, self._owner)
-            if o.failure is None or o.failure.class_ is FailureClass.INFRA or not o.failure.signature:
-                continue
-            loop = self._store.workflows.loop(o.claim.loop_id)
-            if loop.state is not LoopState.ACTIVE or self._stopping(loop):
-                continue
-            limit = losses_allowed(self._catalog.plan(loop.id), o.claim)
-            count = self._store.jobs.identical_failures(loop.id, o.claim.step, o.failure.signature)
-            if count >= limit:
-                reason = (
-                    f"E-LOOP-001 {count} jobs of step {o.claim.step} failed alike in a row: {o.failure.message[:300]} "
-                    f"(log: {o.claim.attempt.path}/log). Mend it, then 'resume'."
-                )
-                self._store.workflows.move_loop(loop, LoopState.HELD, reason, self._owner)
-
     def _renew(self) -> None:
+        """Say that what is in flight is still ours; what somebody else has taken over meanwhile is his."""
         now = self._store.now()
-        if self._running and now - self._lease_renewed > LEASE_S / 3:
-            self._store.jobs.adopt([c.attempt.id for c in self._running.values()], self._owner, LEASE_S)
+        if self.in_flight and now - self._lease_renewed > LEASE_S / 3:
+            held = [*self._running.values(), *self._claimed, *self._doubts.claims]
+            ours = self._store.jobs.renew([c.attempt.id for c in held], self._owner, LEASE_S)
+            self._running = {h: c for h, c in self._running.items() if c.attempt.id in ours}
+            self._doubts.keep(ours)
             self._lease_renewed = now
 
     # ------------------------------------------------------------------ what may start
@@ -277,10 +269,14 @@ class Carrier:
         """Write the intent to run ready jobs, as many as the provider has room for."""
         if self.draining:
             return 0
+        with self._store.transaction():  # what may start is asked and taken at once
+            return self._claim()
+
+    def _claim(self) -> int:
         can = self._provider.capabilities
         room = can.slots + can.queue - self.in_flight
         open_loops = [p for p in self._loops() if p.state is LoopState.ACTIVE and p.wish is Wish.RUN]
-        open_loops = [loop for loop in open_loops if not self._stopping(loop)]
+        open_loops = [loop for loop in open_loops if not stopping(self._store, self._catalog, loop)]
         if room <= 0 or not open_loops:
             return 0
         claims = self._store.jobs.claim(
@@ -334,7 +330,7 @@ class Carrier:
 
     def _never_ran(self, claim: Claim, failure: Failure) -> None:
         outcome = failed(claim, failure, self._catalog.plan(claim.loop_id), self._store.now(), self._caps)
-        self._outcomes.append(replace(outcome, was=AttemptState.INTENT))
+        self._outcomes.append(replace(outcome, was=claim.attempt.state))
 
     def _spec(self, claim: Claim) -> JobSpec:
         plan = self._catalog.plan(claim.loop_id)
@@ -383,7 +379,7 @@ class Carrier:
         if self._store.audit.restored():
             if strays:
                 _log.warning("restored from a backup: %d jobs that the record does not own go on", len(strays))
-            else:
+            elif not self._doubts:
                 self._store.audit.adopted(self._owner)
             return 0
         if strays:

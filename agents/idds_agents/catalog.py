@@ -14,7 +14,7 @@ from idds_core.definition import Definition
 from idds_core.history import derive_seed
 from idds_core.model import Loop, Step
 from idds_core.partition import is_wide
-from idds_core.store import LoopRecord, Store
+from idds_core.store import LoopRecord, Store, WorkflowRecord
 
 __all__ = ["Catalog", "LoopPlan", "Outputs"]
 
@@ -74,16 +74,23 @@ class Catalog:
         self._store = store
         self._workdir = workdir
         self.workflow_id = workflow_id
+        self._definitions: dict[int, Definition] = {}
         self._plans: dict[int, LoopPlan] = {}
         self._outputs: dict[int, Outputs] = {}
         self._live: tuple[int, list[LoopRecord]] | None = None
+
+    def definition(self, workflow: WorkflowRecord) -> Definition:
+        """The definition of a workflow."""
+        if workflow.id not in self._definitions:
+            self._definitions[workflow.id] = Definition(json.loads(workflow.definition))
+        return self._definitions[workflow.id]
 
     def plan(self, loop_id: int) -> LoopPlan:
         """The plan of a loop."""
         if loop_id not in self._plans:
             record = self._store.workflows.loop(loop_id)
             workflow = self._store.workflows.by_id(record.workflow_id)
-            definition = Definition(json.loads(workflow.definition))
+            definition = self.definition(workflow)
             loop = definition.loop(record.name)
             values, seed = definition.workflow.parameters, workflow.seed
             if record.parent_point is not None:

@@ -43,6 +43,8 @@ def clean(
         )
         for folder in folders:
             _remove(folder, removable[folder])
+    if found and not dry_run:
+        store.audit.seal_all()  # no engine may ever come
     return found
 
 

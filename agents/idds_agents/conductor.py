@@ -82,7 +82,9 @@ class Conductor:
                 continue
             wish = _WISHES[command.verb]
             workflow = self._store.workflows.by_id(command.workflow_id)
-            if workflow.state in (WorkflowState.ACTIVE, WorkflowState.HELD):
+            if wish is not Wish.CANCEL and workflow.wish is Wish.CANCEL:  # half of it may be cancelled already
+                answer = f"{command.verb}: nothing to do, {workflow.path} is being cancelled"
+            elif workflow.state in (WorkflowState.ACTIVE, WorkflowState.HELD):
                 self._store.workflows.wish(workflow.id, wish)
                 self._obey(workflow.id, wish)
                 answer = f"{command.verb}: done"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from idds_core.errors import ProviderError
@@ -45,6 +45,15 @@ class Doubts:
 
     def __len__(self) -> int:
         return len(self._open)
+
+    @property
+    def claims(self) -> list[Claim]:
+        """The attempts in doubt."""
+        return [claim for _, claim, _, _ in self._open.values()]
+
+    def keep(self, attempts: Collection[int]) -> None:
+        """Only these are still ours."""
+        self._open = {key: doubt for key, doubt in self._open.items() if doubt[1].attempt.id in attempts}
 
     def raise_for(self, claims: Iterable[Claim], *, taken: bool, restarted: bool = False) -> None:
         """Nobody knows of these from now on."""

@@ -25,6 +25,7 @@ from idds_agents.reuser import Reuser
 from idds_agents.revising import Draft, goes_on, refused_rerun
 from idds_agents.targets import read_targets
 from idds_agents.transformer import Thinker, Transformer
+from idds_agents.trouble import hold_when_full
 from idds_agents.wakeup import Waker
 from idds_agents.workspace import Workspace
 from idds_core.definition import Definition, validate
@@ -49,6 +50,8 @@ EXIT_CODES = {
 }
 _DISK_PERIOD_S = 5.0
 _TELL_S = 10.0
+#: events that a busy engine leaves unsealed; then it seals them in a transaction that it makes anyway
+_UNSEALED = 1000
 
 
 def exit_code(state: LoopState) -> int:
@@ -153,6 +156,8 @@ class Engine:
             decided = self.transformer.step()
             reused = self.reuser.step()
             claimed = self.carrier.claim()
+            if self.store.unsealed >= _UNSEALED:
+                self.store.audit.seal()
         self.carrier.dispatch()
         self.conductor.deliver()
         if not self.carrier.draining:
@@ -185,7 +190,7 @@ class Engine:
         self.carrier.collect()
         self.carrier.close_sealed()
         self.keeper.step()
-        self.store.audit.seal()
+        self.store.audit.seal_all()
         self.tell()
         return self.store.workflows.loops(self._workflow_id)[0]
 
@@ -240,17 +245,14 @@ class Engine:
         if now - self._disk_checked < _DISK_PERIOD_S:
             return
         self._disk_checked = now
-        free = min(shutil.disk_usage(folder).free for folder in {self._workdir, self.store.path.parent})
-        if free >= self._settings.min_free_bytes:
-            return
-        reason = (
-            f"E-DISK-001 only {free // 10**6} MB are free in {self._workdir} "
-            f"(limit {self._settings.min_free_bytes // 10**6} MB). Free some space, then 'resume'."
-        )
-        with self.store.transaction():
-            for loop in self._catalog.live_loops():
-                if loop.state is LoopState.ACTIVE:
-                    self.store.workflows.move_loop(loop, LoopState.HELD, reason, "engine")
+        space, least = self.free_space(), self._settings.min_free_bytes
+        hold_when_full(self.store, self._catalog, *space, least)
+
+    def free_space(self) -> tuple[Path, int]:
+        """Of the folders of the outputs and of the store the one with fewer free bytes, and how many."""
+        folders = (self._workdir, self.store.path.parent)
+        free, folder = min((shutil.disk_usage(folder).free, folder) for folder in folders)
+        return folder, free
 
 
 # ---------------------------------------------------------------------- entering a workflow

@@ -7,13 +7,11 @@ engine removes it. Logs stay.
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from idds_agents.catalog import Catalog
-from idds_core.definition import Definition
 from idds_core.model import Step, parse_seconds
 from idds_core.store import LoopRecord, Store
 
@@ -37,8 +35,8 @@ class Keeper:
         self._workflow_id = workflow_id
         self._seen: set[int] = set()
         self._rules: dict[tuple[str, str], list[int]] = {}  # (step, how long it is kept) -> loops
-        workflow = store.workflows.by_id(workflow_id)
-        steps = [step for _, step in Definition(json.loads(workflow.definition)).workflow.steps()]
+        definition = catalog.definition(store.workflows.by_id(workflow_id))
+        steps = [step for _, step in definition.workflow.steps()]
         self._idle = all(step.keep == "always" for step in steps)
 
     def step(self) -> int:

@@ -1,20 +1,28 @@
 """The learner's own process: one JSON line in, one JSON line out.
 
 ``{"loop": ..., "history": ..., "bundle": ...}`` -> ``{"points", "chosen", "diagnostics", "state", "reason", "verdict",
-"asked", "took"}`` or ``{"error": ...}``. A learner in another language is the same thing behind the same lines.
+"asked", "took", "versions"}`` or ``{"error": ...}``. A learner in another language is the same thing behind the same
+lines.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import platform
+import select
+import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
 __all__ = ["answer", "main"]
+
+#: what learners compute with: another version may give another answer
+_LIBRARIES = ("numpy", "scipy", "sklearn", "skopt", "optuna", "torch")
 
 
 def answer(request: Mapping[str, Any], clock: Callable[[], float] = time.perf_counter) -> dict[str, Any]:
@@ -52,8 +60,16 @@ def answer(request: Mapping[str, Any], clock: Callable[[], float] = time.perf_co
         "state": dict(proposal.state),
         "reason": proposal.reason,
         "verdict": {"kind": str(verdict.kind), "reason": verdict.reason},
+        "versions": _versions(learner),
         "took": {name: float(f"{seconds:.3g}") for name, seconds in sorted(took.items())},
     }
+
+
+def _versions(learner: object) -> dict[str, str]:
+    """Of Python and of what the learner is made of."""
+    own = type(learner).__module__.partition(".")[0]
+    loaded = {name: getattr(sys.modules.get(name), "__version__", None) for name in ("idds_core", own, *_LIBRARIES)}
+    return {"python": platform.python_version()} | {n: v for n, v in loaded.items() if isinstance(v, str)}
 
 
 def _respond(line: str) -> dict[str, Any]:
@@ -72,8 +88,17 @@ def _respond(line: str) -> dict[str, Any]:
         return {"error": f"{type(error).__name__}: {error}", "where": where}
 
 
+def _end_with(file: int) -> None:
+    """A thread: when the engine has gone nobody wants the answer, however long the learner still thinks."""
+    end = select.poll()
+    end.register(file, select.POLLRDHUP)
+    end.poll()
+    os.killpg(0, signal.SIGKILL)  # and what the learner has started; the group is our own
+
+
 def main(file: int) -> None:
     """Serve until the other end closes; `file` is a socket, so that prints of a learner go elsewhere."""
+    threading.Thread(target=_end_with, args=(file,), daemon=True).start()
     with os.fdopen(file, "r+b", buffering=0) as raw:
         reader = os.fdopen(os.dup(file), "r", encoding="utf-8")
         for line in reader:

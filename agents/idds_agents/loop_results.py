@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from idds_core.errors import StoreError
 from idds_core.history import History, Point
 
 __all__ = ["leave_result", "result_content"]
@@ -24,14 +25,30 @@ def result_content(path: str, state: str, reason: str, targets: tuple[str, ...],
 
 
 def leave_result(file: Path, content: dict[str, Any]) -> None:
-    """Write it: the whole file, or none."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    """Write it: the whole file, or none.
+
+    Raises
+    ------
+    StoreError
+        When it cannot be written.
+
+    """
     new = file.with_suffix(".new")
-    with new.open("w", encoding="utf-8") as stream:
-        json.dump(content, stream, allow_nan=False)
-        stream.flush()
-        os.fsync(stream.fileno())
-    new.replace(file)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with new.open("w", encoding="utf-8") as stream:
+            json.dump(content, stream, allow_nan=False)
+            stream.flush()
+            os.fsync(stream.fileno())
+        new.replace(file)
+    except OSError as error:
+        raise StoreError.of(
+            "E-STORE-002",
+            "the disk is full or failing",
+            str(error),
+            str(file),
+            "Free some space, then run the same command again; nothing acknowledged was lost.",
+        ) from error
 
 
 def _as_json(point: Point) -> dict[str, Any]:

@@ -19,12 +19,16 @@ from idds_core.store import Claim, Outcome
 if TYPE_CHECKING:
     from idds_core.sealing import Seal
 
-__all__ = ["DISK_FULL", "Caps", "abandoned", "failed", "outcome_of", "sealed"]
+__all__ = ["HOLDS", "Caps", "abandoned", "failed", "outcome_of", "sealed"]
 
 _BACK_OFF_MAX_S = 60.0
 _USED_MAX = 1e15  # seconds or bytes
-#: a failure that is nobody's but the disk's: it burns no cap, and the loop is held until somebody has made room
-DISK_FULL = "E-JOB-DISK"
+#: code of a failure -> why the loop is held until somebody has mended it: it is nobody's fault and burns no cap
+HOLDS = {
+    "E-JOB-DISK": "E-DISK-002 {}. Free some space, then 'resume'.",
+    "E-JOB-CREDENTIALS": "E-SITE-001 {}. Renew the credentials, then 'resume'.",
+    "E-JOB-QUOTA": "E-SITE-002 {}. Ask for more or wait for it, then 'resume'.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +202,7 @@ def failed(
     """
     failure = replace(failure, message=_text(failure.message), signature=_text(failure.signature))
     retry = plan.step(claim.step).retry
-    counts = counts and failure.code != DISK_FULL
+    counts = counts and failure.code not in HOLDS
     infra = failure.class_ is FailureClass.INFRA
     state = AttemptState.LOST if failure.code == "E-JOB-LOST" else AttemptState.FAILED
     if failure.class_ is FailureClass.FATAL:
@@ -234,5 +238,5 @@ def abandoned(claim: Claim, reason: str, now: float) -> Outcome:
         reason=reason,
         not_before=now + 1.0,
         counts=False,
-        was=AttemptState.INTENT,
+        was=claim.attempt.state,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from idds_agents.catalog import LoopPlan
@@ -37,10 +37,14 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What came of asking again: how many questions, and every difference, in order."""
+    """What came of asking again: how many questions, and every difference, in order.
+
+    versions : name -> those that gave the answers on record, where another one has answered now.
+    """
 
     questions: int
     differences: tuple[Difference, ...]
+    versions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def replay(store: Store, plan: LoopPlan, loop_id: int, thinker: Thinker) -> Replay:
@@ -59,24 +63,37 @@ def replay(store: Store, plan: LoopPlan, loop_id: int, thinker: Thinker) -> Repl
         brought = store.queue.brought(loop_id)
         carried = store.revisions.carried(loop_id) - {0}
     found: list[Difference] = []
+    others: dict[str, set[str]] = {}
     questions = 0
     for number in range(len(rows) + 1 if rows else 0):
         if number and not rows[number - 1].verdict:  # still open, or never answered
             continue
         if number < max(carried, default=0):  # asked of the revision before, where replay finds it
             continue
-        found.extend(_ask(history, rows, number, brought, plan, thinker))
+        found.extend(_ask(history, rows, number, brought, plan, thinker, others))
         questions += 1
-    return Replay(questions, tuple(found))
+    return Replay(questions, tuple(found), {name: tuple(sorted(seen)) for name, seen in sorted(others.items())})
 
 
 def _ask(
-    history: History, rows: Sequence[Iteration], number: int, brought: set[int], plan: LoopPlan, thinker: Thinker
+    history: History,
+    rows: Sequence[Iteration],
+    number: int,
+    brought: set[int],
+    plan: LoopPlan,
+    thinker: Thinker,
+    others: dict[str, set[str]],
 ) -> Iterator[Difference]:
-    """The differences in the answer that was given when iteration `number` had closed (0: the first)."""
+    """The differences in the answer that was given when iteration `number` had closed (0: the first).
+
+    Versions on record that are others now go to `others`.
+    """
     asked = _known_then(history.as_asked(number), history, number)
     answer = thinker.think(plan.document, asked.to_json(), str(plan.bundle), lambda: None).result()
     entered = {p.number for p in history.points if p.iteration == number + 1} & brought
+    for name, version in (rows[number - 1].versions if number else {}).items():
+        if answer.get("versions", {}).get(name, version) != version:
+            others.setdefault(name, set()).add(version)
     if number:
         yield from _decided(rows[number - 1], answer, asked, came_first=bool(entered))
     if number < len(rows):

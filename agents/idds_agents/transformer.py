@@ -115,15 +115,18 @@ class Transformer:
         return loop.state is LoopState.ACTIVE and loop.wish is Wish.RUN
 
     def step(self) -> int:
-        """Write the answers that have come, each in one transaction: verdict, next iteration, points, jobs."""
+        """Write the answers that have come, in one transaction: verdict, next iteration, points, jobs."""
+        if not any(future.done() for _, _, future in self._thinking.values()):
+            return 0
         moved = 0
-        for loop in self._catalog.live_loops():
-            thought = self._thinking.get(loop.id)
-            if thought is None or not thought[2].done():
-                continue
-            del self._thinking[loop.id]
-            if self._wanted(loop):  # otherwise the answer is dropped; the same question gives it again
-                moved += self._take(loop, *thought)
+        with self._store.transaction():  # whether a loop still wants its answer is asked in it
+            for loop in self._catalog.live_loops():
+                thought = self._thinking.get(loop.id)
+                if thought is None or not thought[2].done():
+                    continue
+                del self._thinking[loop.id]
+                if self._wanted(loop):  # otherwise the answer is dropped; the same question gives it again
+                    moved += self._take(loop, *thought)
         return moved
 
     def _take(self, loop: LoopRecord, number: int, history: History, future: Future[Answer]) -> int:
@@ -142,12 +145,11 @@ class Transformer:
         except IddsError as error:
             self._store.workflows.move_loop(loop, LoopState.HELD, str(error), _ACTOR)
             return 1
-        with self._store.transaction():
-            last = self._store.iterations.last(loop.id)
-            written = self._store.counters(loop.id).get("points", 0)
-            if (last.number if last else 0) != number or written != len(history.points):
-                return 0  # points were brought meanwhile: the question is another one now
-            self._write(loop, plan, last, answer, history)
+        last = self._store.iterations.last(loop.id)
+        written = self._store.counters(loop.id).get("points", 0)
+        if (last.number if last else 0) != number or written != len(history.points):
+            return 0  # points were brought meanwhile: the question is another one now
+        self._write(loop, plan, last, answer, history)
         return 1
 
     def _write(
@@ -160,7 +162,8 @@ class Transformer:
         proposed = list(zip(answer["points"], chosen, strict=True))
         entries, verdict = _with_waiting(proposed, waiting, history, verdict)
         if last is not None:
-            decision = Decision(answer["state"], answer["diagnostics"], verdict, answer.get("took", {}))
+            took, versions = answer.get("took", {}), answer.get("versions", {})
+            decision = Decision(answer["state"], answer["diagnostics"], verdict, took, versions)
             if not self._store.iterations.decide(last, decision):
                 return
         number = last.number if last else 0

@@ -17,10 +17,30 @@ from idds_core.settings import Settings
 from idds_core.store import HeartbeatLock, OwnerLock, Store, is_network, kind_of, open_store
 from idds_core.store.lease import STALE_S
 
-__all__ = ["Workspace", "is_workdir"]
+__all__ = ["Workspace", "is_workdir", "steady_clock"]
 
 _LOCK_PATIENCE_S = 1.0
 _NETWORK, _DATABASE = "network", "database"  # notes in the state folder
+
+
+def _since_boot() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def steady_clock(
+    wall: Callable[[], float] = time.time, passed: Callable[[], float] = _since_boot
+) -> Callable[[], float]:
+    """A clock that is read once, and from then on goes by the time that has passed.
+
+    When somebody sets the machine's clock, no pause, limit or elapsed time of a process that works becomes days longer.
+
+    >>> times = iter([100.0, 3.0])
+    >>> now = steady_clock(lambda: next(times), iter([5.0, 7.0]).__next__)
+    >>> now()
+    102.0
+    """
+    began = wall() - passed()
+    return lambda: began + passed()
 
 
 def is_workdir(folder: Path) -> bool:
@@ -33,14 +53,14 @@ class Workspace:
 
     Parameters
     ----------
-    folder : made when it is not there.
+    folder : made when it is not there. clock : seconds since the epoch; a :func:`steady_clock` by default.
 
     """
 
-    def __init__(self, folder: str | Path, settings: Settings, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, folder: str | Path, settings: Settings, clock: Callable[[], float] | None = None) -> None:
         self.folder = Path(folder).resolve()
         self.settings = settings
-        self._clock = clock
+        self._clock = clock or steady_clock()
 
     @cached_property
     def file_system(self) -> str:

@@ -29,6 +29,8 @@ KEY = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _RUNNER = str(Path(idds_core.runner.__file__).parent)
 #: How long a claim may stand without a name in it, and how long a runner may take to obey.
 _UNNAMED, _OBEY = 1.0, 10.0
+#: How long after its walltime a job may still have a runner: one that was stopped, or hangs, would never end it.
+_OVERDUE = 60.0
 
 
 class Registry:
@@ -134,6 +136,7 @@ class CommandRunners:
 
     def _wait_for(self, job: LocalJob, pid: int, pidfd: int, ours: bool) -> None:
         one = self._watched[job.key] = _Watched(job, pid, pidfd, ours)
+        one.kill_at = self.clock() + job.walltime + _OVERDUE
         self._watch(pidfd, lambda: self._on_end(one), False)
 
     # ------------------------------------------------------------------ adopting
@@ -159,7 +162,7 @@ class CommandRunners:
         try:
             found = read_json(os.path.join(folder, "job.json"), 1 << 28)
             job = LocalJob(key, folder, str(found["digest"]), int(found["cores"]), int(found["output_limit"]))
-            job.log_limit = int(found["log_limit"])
+            job.log_limit, job.walltime = int(found["log_limit"]), float(found["walltime"])
         except (OSError, ValueError, KeyError, TypeError):
             job = LocalJob(key, folder, "", 1, 0)
             job.report = lost("job.json cannot be read")
@@ -225,7 +228,7 @@ class CommandRunners:
             Path(job.folder, "cancel").touch()
         if one is None:
             return
-        one.kill_at = self.clock() + _OBEY
+        one.kill_at = min(one.kill_at, self.clock() + _OBEY)
         with contextlib.suppress(OSError):  # it may have just ended
             signal.pidfd_send_signal(one.pidfd, signal.SIGTERM)
 

@@ -4,6 +4,7 @@ from idds_core.store.filesystem import is_network, kind_of
 from idds_core.store.iterations import Decision
 from idds_core.store.lease import HeartbeatLock
 from idds_core.store.maintenance import back_up, check_file, restore
+from idds_core.store.mending import Mend
 from idds_core.store.queue import IMPORTED, Asked, Waiting
 from idds_core.store.records import (
     Attempt,
@@ -45,6 +46,7 @@ __all__ = [
     "JobResult",
     "Known",
     "LoopRecord",
+    "Mend",
     "Message",
     "NewLoop",
     "NewPoint",

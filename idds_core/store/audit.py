@@ -1,124 +1,28 @@
-"""The event log with its sealer, and the invariants: each must count 0."""
+"""The event log with its sealer, and the count of what violates the invariants: 0 of each."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 import sqlalchemy as sa
 
-from idds_core.states import MOVES, TERMINAL
-from idds_core.store import tables
+from idds_core.store import chain, tables
 from idds_core.store.database import Database
+from idds_core.store.invariants import CHECKS, COUNTERS, COUNTERS_HOLD, INVARIANTS
+from idds_core.store.log import check_log
 from idds_core.store.maintenance import RESTORED
+from idds_core.store.mending import Mend, statements
 from idds_core.store.records import EventRecord, ResultFile
 
-__all__ = ["INVARIANTS", "Audit"]
-
-_LIVE = "('intent','submitted')"
+__all__ = ["Audit"]
 
 
-#: a loop ``l`` of which nothing is wanted any more: its points are dropped together, when the last attempt has ended
-_ENDING = """l.state IN ('active', 'held') AND (l.wish = 'cancel' OR EXISTS (
-        SELECT 1 FROM iteration i WHERE i.loop_id = l.id AND i.verdict <> 'go on'))"""
-
-
-def _terminal(entity: str) -> str:
-    return "(" + ",".join(f"'{s}'" for s in sorted(TERMINAL[entity])) + ")"
-
-
-#: name -> SQL that lists what violates it (id, what).
-INVARIANTS: dict[str, str] = {
-    "a job is DONE exactly when it has a result": """
-        SELECT j.id, j.state FROM job j LEFT JOIN result r ON r.job_id = j.id
-        WHERE (j.state = 'DONE') <> (r.job_id IS NOT NULL)""",
-    "a result belongs to its SUCCEEDED attempt, or was taken over from another job's": """
-        SELECT r.job_id, a.state FROM result r LEFT JOIN attempt a ON a.id = coalesce(r.attempt_id, r.reused_from)
-        WHERE a.id IS NULL OR a.state <> 'SUCCEEDED' OR (r.attempt_id IS NOT NULL) = (r.reused_from IS NOT NULL)
-        OR (a.job_id = r.job_id) <> (r.attempt_id IS NOT NULL)""",
-    "a result that was taken over is what it was": """
-        SELECT r.job_id, r.reused_from FROM result r JOIN result o ON o.attempt_id = r.reused_from
-        WHERE o.result <> r.result""",
-    "a SUCCEEDED attempt has the result": """
-        SELECT a.id, a.state FROM attempt a LEFT JOIN result r ON r.attempt_id = a.id
-        WHERE a.state = 'SUCCEEDED' AND r.job_id IS NULL""",
-    "a job has at most one live attempt": f"""
-        SELECT job_id, count(*) FROM attempt WHERE state IN {_LIVE} GROUP BY job_id HAVING count(*) > 1""",
-    "a job is running exactly when it has a live attempt": f"""
-        SELECT j.id, j.state FROM job j
-        LEFT JOIN attempt a ON a.job_id = j.id AND a.state IN {_LIVE}
-        WHERE (j.state = 'running') <> (a.id IS NOT NULL)""",
-    "attempt numbers are dense": """
-        SELECT j.id, j.attempts FROM job j LEFT JOIN attempt a ON a.job_id = j.id
-        GROUP BY j.id HAVING count(a.id) <> j.attempts OR coalesce(max(a.number), 0) <> j.attempts""",
-    "point numbers are dense": """
-        SELECT loop_id, count(*) FROM point GROUP BY loop_id HAVING count(*) <> max(number) OR min(number) <> 1""",
-    "a point ended exactly when its jobs did": f"""
-        SELECT p.id, p.state FROM point p WHERE p.wide = 0 AND EXISTS (SELECT 1 FROM job j WHERE j.point_id = p.id) AND
-        (p.state = 'open') <>
-        EXISTS (SELECT 1 FROM job j WHERE j.point_id = p.id AND j.state NOT IN {_terminal("job")})
-        AND NOT (p.state = 'open' AND EXISTS (SELECT 1 FROM loop l WHERE l.id = p.loop_id AND {_ENDING}))""",
-    "nothing of an ended point goes on": f"""
-        SELECT p.id, p.state FROM point p WHERE p.wide = 1 AND p.state <> 'open' AND (
-        EXISTS (SELECT 1 FROM job j WHERE j.point_id = p.id AND j.state NOT IN {_terminal("job")}) OR
-        EXISTS (SELECT 1 FROM loop l WHERE l.parent_point = p.id AND l.state NOT IN {_terminal("loop")}))""",
-    "a continued point is the same point": """
-        SELECT p.id, o.number FROM point p JOIN point o ON o.id = p.continued
-        WHERE o.number <> p.number OR o.loop_id = p.loop_id""",
-    "a MEASURED point has an observation, and no other has one": """
-        SELECT id, state FROM point WHERE (state = 'MEASURED') <> (observation IS NOT NULL)""",
-    "a FAILED point says its class": """
-        SELECT id, state FROM point WHERE (state = 'FAILED') <> (failure_class IS NOT NULL)""",
-    "a last report belongs to a PRUNED point": """
-        SELECT id, state FROM point WHERE last_report IS NOT NULL AND state <> 'PRUNED'""",
-    "a top-up is at the place of an earlier point of its loop": """
-        SELECT p.id, p.adds FROM point p
-        LEFT JOIN point o ON o.loop_id = p.loop_id AND o.number = json_extract(p.adds, '$.to') AND o.number < p.number
-        WHERE p.adds IS NOT NULL AND (o.id IS NULL OR o.parameters <> p.parameters)""",
-    "a point is replaced by one other at most": """
-        SELECT loop_id, json_extract(adds, '$.to') FROM point
-        WHERE adds IS NOT NULL AND state = 'MEASURED' AND json_extract(adds, '$.more') IS NOT NULL
-        GROUP BY 1, 2 HAVING count(*) > 1""",
-    "no live child is under a terminal loop": f"""
-        SELECT p.id, p.state FROM point p JOIN loop l ON l.id = p.loop_id
-        WHERE l.state IN {_terminal("loop")} AND p.state = 'open'""",
-    "no live loop is under a terminal workflow": f"""
-        SELECT l.id, l.state FROM loop l JOIN workflow w ON w.id = l.workflow_id
-        WHERE w.state IN {_terminal("workflow")} AND l.state NOT IN {_terminal("loop")}""",
-    "a closed iteration holds only closed points": """
-        SELECT i.id, i.number FROM iteration i JOIN point p ON p.loop_id = i.loop_id AND p.iteration = i.number
-        WHERE i.closed IS NOT NULL AND i.ingested_upto IS NULL AND p.state = 'open'""",
-    "ingest numbers are dense": """
-        SELECT loop_id, count(ingest_no) FROM point GROUP BY loop_id HAVING count(ingest_no) > 0 AND
-        (count(DISTINCT ingest_no) <> count(ingest_no) OR max(ingest_no) <> count(ingest_no) OR min(ingest_no) <> 1)""",
-    "only what has ended is ingested": """
-        SELECT id, ingest_no FROM point WHERE state = 'open' AND ingest_no IS NOT NULL""",
-    "the pending points of a question had not been ingested, and all others had": """
-        SELECT i.id, i.number FROM iteration i WHERE i.ingested_upto IS NOT NULL AND i.pending <>
-        (SELECT json_group_array(number) FROM (SELECT number FROM point p WHERE p.loop_id = i.loop_id
-         AND p.iteration <= i.number AND (p.ingest_no IS NULL OR p.ingest_no > i.ingested_upto) ORDER BY number))""",
-    "a question never forgets what an earlier one knew": """
-        SELECT i.id, i.number FROM iteration i JOIN iteration b ON b.loop_id = i.loop_id AND b.number = i.number - 1
-        WHERE i.ingested_upto IS NOT NULL AND coalesce(b.ingested_upto, -1) > i.ingested_upto""",
-    "an iteration is decided only when it is closed": """
-        SELECT id, number FROM iteration WHERE closed IS NULL AND verdict IS NOT NULL""",
-    "an iteration has the points it says": """
-        SELECT i.id, i.proposed FROM iteration i
-        LEFT JOIN point p ON p.loop_id = i.loop_id AND p.iteration = i.number
-        GROUP BY i.id HAVING count(p.id) <> i.proposed""",
-    "seal numbers are dense": """
-        SELECT max(seal_no), count(seal_no) FROM event HAVING count(seal_no) <> coalesce(max(seal_no), 0)""",
-    **{
-        f"the state of a {entity} is that of its last event": f"""
-        SELECT t.id, t.state FROM {entity} t
-        JOIN (SELECT entity_id, max(id) AS id FROM event WHERE entity = '{entity}' GROUP BY entity_id) AS last
-        ON last.entity_id = t.id
-        JOIN event e ON e.id = last.id WHERE e.new <> t.state"""
-        for entity in MOVES
-    },
-}
+_STATEMENTS = {name: sa.text(f"{query} LIMIT 20") for name, query in INVARIANTS.items()}
+_IS_RESTORED = sa.select(tables.meta.c.key).where(tables.meta.c.key == RESTORED)
+_RECOUNT = sa.text(
+    "SELECT l.id, " + ", ".join(f"({query})" for query in COUNTERS.values()).replace(":loop", "l.id") + " FROM loop l"
+)
 
 
 class Audit:
@@ -128,21 +32,17 @@ class Audit:
         self._db = database
 
     # ------------------------------------------------------------------ events
-    def seal(self, limit: int = 100_000) -> int:
-        """Number the events that have no seal number yet, densely, and fold the deltas of counters."""
+    def seal(self, limit: int = 10_000) -> int:
+        """Number and chain up to `limit` events that are not sealed yet, and fold the deltas of counters.
+
+        Returns how many; 0 when all are.
+        """
         with self._db.reading() as connection:
             pending = connection.execute(sa.select(sa.exists().where(tables.event.c.seal_no.is_(None)))).scalar()
-        if not pending:
-            return 0
+            if not pending and chain.is_whole(connection):
+                return 0
         with self._db.transaction() as connection:
-            sealed = connection.execute(
-                sa.text(
-                    "UPDATE event SET seal_no = s.base + s.n FROM (SELECT id, row_number() OVER (ORDER BY id) AS n,"
-                    " (SELECT coalesce(max(seal_no), 0) FROM event) AS base FROM event WHERE seal_no IS NULL"
-                    " ORDER BY id LIMIT :limit) AS s WHERE event.id = s.id"
-                ),
-                {"limit": limit},
-            ).rowcount
+            sealed = chain.seal(self._db, limit)
             connection.execute(
                 sa.text(
                     "INSERT INTO counter (loop_id, name, value) SELECT loop_id, name, sum(delta) FROM counter_delta"
@@ -151,7 +51,29 @@ class Audit:
                 )
             )
             connection.execute(sa.delete(tables.counter_delta))
-        return int(sealed)
+        self._db.unsealed = max(0, self._db.unsealed - sealed)
+        return sealed
+
+    def seal_all(self) -> None:
+        """Seal whatever is not sealed yet, in small transactions."""
+        while self.seal():
+            pass
+
+    def head(self) -> tuple[int, str]:
+        """Number of the last sealed event, and its hash as hexadecimal digits: noted down, they say what was so far."""
+        with self._db.reading() as connection:
+            head = chain.head_of(connection) or chain.Head()
+        return head.seal_no, head.hash.hex()
+
+    def has_sealed(self, head: str) -> bool:
+        """Whether the chain has once ended with this hash."""
+        try:
+            wanted = bytes.fromhex(head)
+        except ValueError:
+            return False
+        with self._db.reading() as connection:
+            query = sa.select(sa.exists().where(tables.event.c.hash == wanted))
+            return bool(connection.execute(query).scalar())
 
     def events(self, after: int = 0, limit: int = 1000) -> list[EventRecord]:
         """Sealed events in order."""
@@ -163,8 +85,7 @@ class Audit:
 
     def restored(self) -> bool:
         """Whether the store came from a backup and no engine has adopted yet what runs."""
-        with self._db.reading() as connection:
-            return bool(connection.execute(sa.select(tables.meta.c.key).where(tables.meta.c.key == RESTORED)).first())
+        return bool(self._db.run(_IS_RESTORED))
 
     def adopted(self, actor: str) -> None:
         """What ran when the store was restored is adopted or has ended."""
@@ -192,86 +113,27 @@ class Audit:
         with self._db.reading() as connection:
             broken = [row[0] for row in connection.exec_driver_sql("PRAGMA integrity_check(10)") if row[0] != "ok"]
             found["the file is sound"] = broken
-            for name, query in INVARIANTS.items():
-                rows = connection.exec_driver_sql(query).fetchmany(20)
-                found[name] = [": ".join(map(str, row)) for row in rows]
-            for name, check in _CHECKS.items():
+            for name, statement in _STATEMENTS.items():
+                found[name] = [": ".join(map(str, row)) for row in self._db.run(statement)]
+            for name, check in CHECKS.items():
                 found[name] = check(connection)
-        found["counters equal a recount"] = self._recount()
+            found |= check_log(connection)
+        found[COUNTERS_HOLD] = self._recount()
         return found
 
-    def _recount(self) -> list[str]:
-        wrong = []
-        queries = {
-            "points": "SELECT count(*) FROM point WHERE loop_id = :loop",
-            "jobs": "SELECT count(*) FROM job WHERE loop_id = :loop",
-            "attempts": "SELECT count(*) FROM attempt WHERE loop_id = :loop",
-            "MEASURED": "SELECT count(*) FROM point WHERE loop_id = :loop AND state = 'MEASURED'",
-            "FAILED": "SELECT count(*) FROM point WHERE loop_id = :loop AND state = 'FAILED'",
-            "INFEASIBLE": "SELECT count(*) FROM point WHERE loop_id = :loop AND state = 'INFEASIBLE'",
-            "PRUNED": "SELECT count(*) FROM point WHERE loop_id = :loop AND state = 'PRUNED'",
-            "DROPPED": "SELECT count(*) FROM point WHERE loop_id = :loop AND state = 'DROPPED'",
-        }
+    def mends(self, violated: Iterable[str]) -> list[Mend]:
+        """What statements could mend of these invariants; nothing is changed."""
         with self._db.reading() as connection:
-            for loop_id in connection.execute(sa.select(tables.loop.c.id)).scalars().all():
+            return statements(connection, violated, self.miscounted())
+
+    def _recount(self) -> list[str]:
+        return [f"loop {loop_id} {name}: {shown}, recount {real}" for loop_id, name, shown, real in self.miscounted()]
+
+    def miscounted(self) -> Iterator[tuple[int, str, int, int]]:
+        """Loop, name, value and recount of each counter that is wrong."""
+        with self._db.reading():
+            for loop_id, *numbers in self._db.run(_RECOUNT):
                 counters = self._db.counters(loop_id)
-                for name, query in queries.items():
-                    real = connection.execute(sa.text(query), {"loop": loop_id}).scalar() or 0
+                for name, real in zip(COUNTERS, numbers, strict=True):
                     if counters.get(name, 0) != real:
-                        wrong.append(f"loop {loop_id} {name}: {counters.get(name, 0)}, recount {real}")
-        return wrong
-
-
-def _finite_observations(connection: sa.Connection) -> list[str]:
-    wrong = []
-    query = sa.select(tables.point.c.id, tables.point.c.observation, tables.loop.c.name)
-    query = query.join(tables.loop, tables.loop.c.id == tables.point.c.loop_id)
-    for point_id, text, loop in connection.execute(query.where(tables.point.c.observation.is_not(None))):
-        try:
-            data = json.loads(text)
-            numbers = [*data["values"].values(), *data["sigmas"].values(), *data["extras"].values()]
-            named = bool(data["values"]) or not loop  # the workflow's own steps observe nothing
-            fine = named and all(isinstance(n, float) and math.isfinite(n) for n in numbers)
-        except (ValueError, KeyError, AttributeError, TypeError):
-            fine = False
-        if not fine:
-            wrong.append(str(point_id))
-    return wrong
-
-
-def _own_digest(connection: sa.Connection) -> list[str]:
-    from idds_core.store.iterations import point_digest
-
-    c = tables.point.c
-    return [
-        str(point_id)
-        for point_id, text, digest in connection.execute(sa.select(c.id, c.parameters, c.digest))
-        if point_digest(json.loads(text)) != digest
-    ]
-
-
-def _legal_moves(connection: sa.Connection) -> list[str]:
-    c = tables.event.c
-    wrong: list[str] = []
-    seen: dict[tuple[str, int], Any] = {}
-    query = sa.select(c.id, c.entity, c.entity_id, c.old, c.new).where(c.entity.in_(list(MOVES))).order_by(c.id)
-    for event_id, entity, entity_id, old, new in connection.execute(query):
-        before = seen.get((entity, entity_id), old)
-        if before != old or new not in MOVES[entity].get(old, ()):
-            wrong.append(f"event {event_id}: {entity} {entity_id} {old} -> {new} after {before}")
-        seen[entity, entity_id] = new
-    return wrong[:20]
-
-
-def _finite_reports(connection: sa.Connection) -> list[str]:
-    c = tables.report.c
-    rows = connection.execute(sa.select(c.job_id, c.step, c.value))
-    return [f"job {job}, step {step}" for job, step, value in rows if not math.isfinite(value)]
-
-
-_CHECKS: dict[str, Callable[[sa.Connection], list[str]]] = {
-    "every observation is finite": _finite_observations,
-    "every report is finite": _finite_reports,
-    "every point has its own digest": _own_digest,
-    "events make unbroken chains of legal moves": _legal_moves,
-}
+                        yield loop_id, name, counters.get(name, 0), real

@@ -9,6 +9,7 @@ from collections import Counter, namedtuple
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -42,6 +43,7 @@ def _counters() -> Any:
 
 
 _COUNTERS = _counters()
+_OWNER = sa.select(tables.meta.c.value).where(tables.meta.c.key == sa.literal_column("'owner'"))
 
 
 class _Compiled(NamedTuple):
@@ -76,6 +78,7 @@ class Database:
     commits : durable commits made so far.
     fence : where several machines see the file: the token of the engine that may write; None guards nothing.
     generation : changes whenever this connection may have changed a loop or workflow; what was read before is stale.
+    unsealed : about how many events were written since the sealer came; a hint, lost with the process.
     touched : points of many jobs at which something has ended since somebody looked; a hint, lost with the process.
 
     """
@@ -93,6 +96,7 @@ class Database:
         self.now = clock
         self.commits = 0
         self.generation = 0
+        self.unsealed = 0
         self.touched: set[int] = set()
         self.fence: str | None = None
         self._durability = durability
@@ -122,13 +126,17 @@ class Database:
                 cursor.execute(f"PRAGMA synchronous={level}")
             cursor.close()
 
-        def begin(connection: sa.Connection) -> None:
-            connection.exec_driver_sql("BEGIN" if read else "BEGIN IMMEDIATE")
-
         sa.event.listen(engine, "connect", connect)
-        sa.event.listen(engine, "begin", begin)
+        sa.event.listen(engine, "begin", self._begin)
         sa.event.listen(engine, "handle_error", self._translate)
         return engine
+
+    def _begin(self, connection: sa.Connection) -> None:
+        raw: Any = connection.connection.dbapi_connection
+        try:
+            raw.execute("BEGIN" if self.mode == "read" else "BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            raise self.explain(error) or error from error
 
     def _translate(self, context: Any) -> None:
         error = self.explain(context.original_exception)
@@ -192,7 +200,7 @@ class Database:
         before = raw.total_changes
         try:
             with connection.begin():
-                self._check_fence(connection)
+                self._check_fence()
                 yield connection
                 rows = [{"loop_id": i, "name": n, "delta": d} for (i, n), d in self._deltas.items() if d]
                 if rows:
@@ -204,11 +212,10 @@ class Database:
             self._deltas.clear()
         self.commits += raw.total_changes > before
 
-    def _check_fence(self, connection: sa.Connection) -> None:
+    def _check_fence(self) -> None:
         if self.fence is None:
             return
-        owner = connection.exec_driver_sql("SELECT value FROM meta WHERE key = 'owner'").scalar()
-        if owner != self.fence:
+        if [row.value for row in self.run(_OWNER)] != [self.fence]:
             raise StoreError.of(
                 "E-ENGINE-003",
                 "another engine has taken over this folder",
@@ -243,6 +250,15 @@ class Database:
         except sqlite3.Error as error:
             raise self.explain(error) or error from error
         return found if row is None else list(map(row._make, found))
+
+    def run_many(self, statement: sa.Executable, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Run a statement once for each of the rows, in the open transaction; each row has all its values."""
+        raw: Any = self.connect().connection.dbapi_connection
+        text, names, _, _ = self._compiled(statement)
+        try:
+            raw.executemany(text, map(itemgetter(*names), rows))
+        except sqlite3.Error as error:
+            raise self.explain(error) or error from error
 
     def insert(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert rows, all with the same columns, in the open transaction."""
@@ -315,6 +331,7 @@ class Database:
                 kept = set(moved)
                 text = json.dumps([{"id": r["id"], "reason": r.get("reason", "")} for r in rows if r["id"] in kept])
             if moved:
+                self.unsealed += len(moved)
                 self.run(
                     _event_statement(),
                     {"rows": text, "entity_": entity, "old_": old, "new_": new, "actor_": actor, "now_": now},

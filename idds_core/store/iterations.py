@@ -21,7 +21,7 @@ from idds_core.store.points import add_loops, wide_jobs
 from idds_core.store.records import Iteration, TopUp
 from idds_core.store.topups import done_already, own_columns, write_taken
 
-__all__ = ["Decision", "Iterations", "point_digest"]
+__all__ = ["Decision", "Iterations", "elapsed", "point_digest"]
 
 _COLUMNS = [
     tables.iteration.c[n]
@@ -41,6 +41,7 @@ _COLUMNS = [
         "ingested_upto",
         "pending",
         "took",
+        "versions",
     )
 ]
 _OF_LOOP = tables.iteration.c.loop_id == sa.bindparam("loop")
@@ -68,6 +69,9 @@ _CLOSE = (
     .where(tables.iteration.c.id == sa.bindparam("iteration"))
     .values(closed=sa.bindparam("now"), elapsed_s=sa.bindparam("elapsed"), core_hours=sa.bindparam("hours"))
 )
+_LONGEST = sa.select(sa.func.max(tables.iteration.c.elapsed_s)).where(
+    tables.iteration.c.loop_id == sa.bindparam("loop")
+)
 _DECIDE = (
     sa.update(tables.iteration)
     .where(
@@ -81,6 +85,7 @@ _DECIDE = (
         verdict=sa.bindparam("kind"),
         verdict_reason=sa.bindparam("why"),
         took=sa.bindparam("took"),
+        versions=sa.bindparam("versions"),
     )
     .returning(tables.iteration.c.id)
 )
@@ -100,12 +105,16 @@ def point_digest(parameters: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the one call after a closed iteration gave: diagnostics, learner state and verdict; seconds it took."""
+    """What the one call after a closed iteration gave: diagnostics, learner state and verdict; seconds it took.
+
+    versions : of what gave it, by name.
+    """
 
     state: Mapping[str, Any]
     diagnostics: Mapping[str, Any]
     verdict: Verdict
     took: Mapping[str, float] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 class Opens(Protocol):
@@ -165,6 +174,12 @@ def _plain_jobs(loop: Loop) -> list[dict[str, Any]]:
     ]
 
 
+def elapsed(db: Database, loop_id: int, started: float) -> float:
+    """Seconds since a loop began; a clock that was set back takes nothing from what an earlier iteration has seen."""
+    before = db.run(_LONGEST, {"loop": loop_id})[0][0]
+    return max(db.now() - started, before or 0.0)
+
+
 class Iterations:
     """The store's part for iterations and points."""
 
@@ -196,6 +211,7 @@ class Iterations:
                     "verdict_reason": r.verdict_reason or "",
                     "pending": tuple(json.loads(r.pending)) if r.pending else (),
                     "took": json.loads(r.took or "{}"),
+                    "versions": json.loads(r.versions or "{}"),
                 }
             )
             for r in rows
@@ -313,6 +329,7 @@ class Iterations:
             "kind": str(decision.verdict.kind),
             "why": decision.verdict.reason,
             "took": strict_json({**iteration.took, **decision.took}) if iteration.took or decision.took else None,
+            "versions": strict_json(decision.versions) if decision.versions else None,
         }
         with self._db.transaction():
             return len(self._db.run(_DECIDE, values)) == 1
@@ -325,7 +342,7 @@ class Iterations:
                 return 0
             now = self._db.now()
             used = self._db.counters(loop_id).get("core_ms", 0)
-            frozen = {"now": now, "elapsed": now - started, "hours": used / 3.6e6}
+            frozen = {"now": now, "elapsed": elapsed(self._db, loop_id, started), "hours": used / 3.6e6}
             for iteration in done:
                 self._db.run(_CLOSE, {"iteration": iteration, **frozen})
         return len(done)

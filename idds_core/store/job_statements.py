@@ -14,16 +14,21 @@ from idds_core.states import JobState
 from idds_core.store import tables
 
 __all__ = [
+    "ADOPT",
     "ATTEMPT",
     "ATTEMPT_FIELDS",
     "CLAIMED",
     "COUNT_ATTEMPT",
+    "LAST_DONE",
+    "LIVE_COUNT",
+    "LIVE_KEYS",
     "MINE",
     "NEXT_READY",
     "OF_JOBS",
     "OTHERS",
     "READY",
     "RELEASED",
+    "RENEW",
     "RESULTS",
 ]
 
@@ -57,6 +62,27 @@ def _given(name: str) -> Any:
 
 
 _A, _J, _P, _R = tables.attempt.c, tables.job.c, tables.point.c, tables.result.c
+_LIVE = _A.state.in_([sa.literal_column("'intent'"), sa.literal_column("'submitted'")])
+LIVE_KEYS = sa.select(_A.key).where(_LIVE)
+LIVE_COUNT = sa.select(sa.func.count()).where(_LIVE, _A.loop_id == sa.bindparam("loop"))
+ADOPT = (
+    sa.update(tables.attempt)
+    .where(_A.id.in_(_given("ids")), _LIVE)
+    .values(owner=sa.bindparam("owner"), lease_until=sa.bindparam("until"))
+)
+RENEW = (
+    sa.update(tables.attempt)
+    .where(_A.id.in_(_given("ids")), _LIVE, _A.owner == sa.bindparam("owner"))
+    .values(lease_until=sa.bindparam("until"))
+    .returning(_A.id)
+)
+LAST_DONE = (
+    sa.select(_A.path, _J.step)
+    .join(tables.job, _J.id == _A.job_id)
+    .where(_A.loop_id == sa.bindparam("loop"), _A.state == sa.literal_column("'SUCCEEDED'"))
+    .order_by(_A.ended.desc())
+    .limit(sa.bindparam("limit"))
+)
 READY = (
     sa.select(_J.id)
     .where(
@@ -96,12 +122,12 @@ _LIVE_CLAIMS = (
     .select_from(tables.attempt)
     .join(tables.job, _J.id == _A.job_id)
     .join(tables.point, _P.id == _J.point_id)
-    .where(_A.state.in_([sa.literal_column("'intent'"), sa.literal_column("'submitted'")]))
+    .where(_LIVE)
     .order_by(_A.id)
 )
 OF_JOBS = _LIVE_CLAIMS.where(_A.job_id.in_(_given("ids")))
 MINE = _LIVE_CLAIMS.where(_A.owner == sa.bindparam("owner"))
-OTHERS = _LIVE_CLAIMS.where(_A.owner != sa.bindparam("owner"))
+OTHERS = _LIVE_CLAIMS.where(_A.owner != sa.bindparam("owner"), _A.lease_until < sa.bindparam("before"))
 RESULTS = (
     sa.select(_J.point_id, _J.step_no, _J.step, _R.result, _J.variant, _J.chunk)
     .join(tables.result, _R.job_id == _J.id)

@@ -16,16 +16,21 @@ from idds_core.store import tables
 from idds_core.store.database import Database
 from idds_core.store.job_rows import attempt_end, counts, grouped, job_end
 from idds_core.store.job_statements import (
+    ADOPT,
     ATTEMPT,
     ATTEMPT_FIELDS,
     CLAIMED,
     COUNT_ATTEMPT,
+    LAST_DONE,
+    LIVE_COUNT,
+    LIVE_KEYS,
     MINE,
     NEXT_READY,
     OF_JOBS,
     OTHERS,
     READY,
     RELEASED,
+    RENEW,
     RESULTS,
 )
 from idds_core.store.points import will_end
@@ -34,7 +39,6 @@ from idds_core.store.workflows import ids
 
 __all__ = ["Jobs"]
 
-_LIVE = (AttemptState.INTENT, AttemptState.SUBMITTED)
 _END_COLUMNS = ("failure_class", "failure_code", "signature", "node", "wall_s", "cpu_s", "max_rss")
 
 
@@ -105,16 +109,15 @@ class Jobs:
                 self._db.count(loop_id, "attempts", count)
             return self._claims(OF_JOBS, chosen)
 
-    def live(self, *, owner: str | None = None, not_owner: str | None = None) -> list[Claim]:
-        """Claims whose attempt has not ended, of an owner or of all others."""
+    def live(self, *, owner: str | None = None, not_owner: str | None = None, expired: bool = False) -> list[Claim]:
+        """Claims whose attempt has not ended, of an owner or of all others; expired : of them, whose lease is over."""
+        before = self._db.now() if expired else float("inf")
         with self._db.reading():
-            return self._claims(MINE if owner else OTHERS, {"owner": owner or not_owner})
+            return self._claims(MINE if owner else OTHERS, {"owner": owner or not_owner, "before": before})
 
     def live_keys(self) -> set[str]:
         """Keys of all attempts of the store that have not ended, whoever owns them."""
-        c = tables.attempt.c
-        with self._db.reading() as connection:
-            return set(connection.execute(sa.select(c.key).where(c.state.in_(_LIVE))).scalars())
+        return {row.key for row in self._db.run(LIVE_KEYS)}
 
     def _claims(self, query: Any, values: Mapping[str, Any]) -> list[Claim]:
         rows = self._db.run(query, values)
@@ -158,14 +161,24 @@ class Jobs:
         self._db.move("attempt", rows, AttemptState.INTENT, AttemptState.SUBMITTED, actor=actor, columns=("handle",))
 
     def adopt(self, attempts: Collection[int], owner: str, lease_s: float) -> None:
-        """These live attempts are this owner's from now on (also: renew the lease)."""
-        c = tables.attempt.c
+        """These live attempts are this owner's from now on."""
+        values = {"ids": json.dumps(list(attempts)), "owner": owner, "until": self._db.now() + lease_s}
+        with self._db.transaction():
+            self._db.run(ADOPT, values)
+
+    def renew(self, attempts: Collection[int], owner: str, lease_s: float) -> set[int]:
+        """Of these attempts those that are live and still this owner's; they are for another lease."""
+        values = {"ids": json.dumps(list(attempts)), "owner": owner, "until": self._db.now() + lease_s}
+        with self._db.transaction():
+            return {row[0] for row in self._db.run(RENEW, values)}
+
+    def mend_pauses(self, loops: Collection[int]) -> None:
+        """A pause begins now if the clock was set back since it began; else it would last until the clock is there."""
+        c, now = tables.job.c, self._db.now()
+        last = sa.select(sa.func.max(tables.attempt.c.ended)).where(tables.attempt.c.job_id == c.id).scalar_subquery()
+        where = (c.state == JobState.READY, c.not_before > now, c.loop_id.in_(list(loops)), last > now)
         with self._db.transaction() as connection:
-            connection.execute(
-                sa.update(tables.attempt)
-                .where(c.id.in_(list(attempts)), c.state.in_(_LIVE))
-                .values(owner=owner, lease_until=self._db.now() + lease_s)
-            )
+            connection.execute(sa.update(tables.job).where(*where).values(not_before=c.not_before - (last - now)))
 
     # ------------------------------------------------------------------ results
     def finish(self, outcomes: Sequence[Outcome], actor: str) -> list[Outcome]:
@@ -279,10 +292,7 @@ class Jobs:
 
     def live_count(self, loop_id: int) -> int:
         """Number of a loop's attempts that have not ended."""
-        c = tables.attempt.c
-        with self._db.reading() as connection:
-            query = sa.select(sa.func.count()).where(c.state.in_(_LIVE), c.loop_id == loop_id)
-            return int(connection.execute(query).scalar() or 0)
+        return int(self._db.run(LIVE_COUNT, {"loop": loop_id})[0][0])
 
     def identical_failures(self, loop_id: int, step: str, signature: str) -> int:
         """Number of jobs of a step that failed with this signature since the step last succeeded."""
@@ -311,16 +321,7 @@ class Jobs:
 
     def last_done(self, loop_id: int, limit: int) -> list[tuple[str, str]]:
         """(path of the attempt, step) of the jobs of a loop that were done last."""
-        a, j = tables.attempt.c, tables.job.c
-        query = (
-            sa.select(a.path, j.step)
-            .join(tables.job, j.id == a.job_id)
-            .where(a.loop_id == loop_id, a.state == AttemptState.SUCCEEDED)
-            .order_by(a.ended.desc())
-            .limit(limit)
-        )
-        with self._db.reading() as connection:
-            return [(path, step) for path, step in connection.execute(query)]
+        return [(row.path, row.step) for row in self._db.run(LAST_DONE, {"loop": loop_id, "limit": limit})]
 
     def next_ready_at(self, loops: Collection[int]) -> float | None:
         """The earliest time at which a ready job of these loops may start."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from itertools import takewhile
 
 import sqlalchemy as sa
 
@@ -14,6 +15,13 @@ from idds_core.store.records import Message
 __all__ = ["Outbox"]
 
 _COLUMNS = [tables.outbox.c[n] for n in ("id", "target", "kind", "title", "body", "tries", "created")]
+#: asked at each turn of an engine, so built once
+_OPEN = (
+    sa.select(*_COLUMNS, tables.outbox.c.not_before)
+    .where(tables.outbox.c.done.is_(None), tables.outbox.c.target == sa.bindparam("target"))
+    .order_by(tables.outbox.c.id)
+    .limit(sa.bindparam("limit"))
+)
 _LONGEST = 4000
 _TOLD = {"workflow": TERMINAL["workflow"], "loop": frozenset({LoopState.HELD})}
 
@@ -84,12 +92,16 @@ class Outbox:
         return "\n".join([*lines, str(self.workdir)])
 
     def due(self, targets: Collection[str], limit: int = 20) -> list[Message]:
-        """Messages to these that may be tried now, oldest first."""
-        c = tables.outbox.c
-        where = (c.done.is_(None), c.not_before <= self._db.now(), c.target.in_(list(targets)))
-        with self._db.reading() as connection:
-            rows = connection.execute(sa.select(*_COLUMNS).where(*where).order_by(c.id).limit(limit))
-            return [Message(*row) for row in rows]
+        """Messages to these that may be tried now, oldest first; for each target up to the first that must still wait.
+
+        limit : for each target, so that one that takes nothing keeps nobody waiting.
+        """
+        found, now = [], self._db.now()
+        with self._db.reading():
+            for target in targets:
+                rows = self._db.run(_OPEN, {"target": target, "limit": limit})
+                found += [Message(*row[:-1]) for row in takewhile(lambda row: row.not_before <= now, rows)]
+        return sorted(found, key=lambda message: message.id)
 
     def waiting(self, targets: Collection[str]) -> int:
         """Number of messages to these that have not arrived."""

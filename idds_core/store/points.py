@@ -33,6 +33,7 @@ _JOBS = (
 _LOOPS = (
     sa.select(_L.id, _L.step_no, _L.state).where(_L.parent_point == sa.bindparam("point")).order_by(_L.step_no, _L.id)
 )
+_OUTER = sa.select(_P.loop_id, _P.iteration, _P.number, _P.parameters, _P.given).where(_P.id == sa.bindparam("point"))
 _WILL_END = (
     sa.update(tables.point)
     .where(_P.id == sa.bindparam("point"), _P.state == sa.literal_column("'open'"), _P.ending.is_(None))
@@ -138,9 +139,7 @@ class Points:
 
     def outer(self, point_id: int) -> OuterPoint:
         """The point around a loop."""
-        with self._db.reading() as connection:
-            columns = (_P.loop_id, _P.iteration, _P.number, _P.parameters, _P.given)
-            row = connection.execute(sa.select(*columns).where(_P.id == point_id)).one()
+        (row,) = self._db.run(_OUTER, {"point": point_id})
         parameters = json.loads(row.parameters) | json.loads(row.given or "{}")
         return OuterPoint(row.loop_id, row.iteration, row.number, parameters)
 

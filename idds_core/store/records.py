@@ -97,6 +97,7 @@ class Iteration:
     ingested_upto, pending : in steady mode, what was known when it closed, and the numbers of the points that were not.
     took : seconds of the learner's answer, by part ("ask", "fit"), at the first iteration also those of the answer
         that it comes from ("first_ask", "first_fit"); no part of a history.
+    versions : of Python and the libraries that gave the learner's answer, by name; no part of a history either.
     """
 
     id: int
@@ -114,6 +115,7 @@ class Iteration:
     ingested_upto: int | None = None
     pending: tuple[int, ...] = ()
     took: Mapping[str, float] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ __all__ = ["Revisions"]
 
 _CARRIED = ("points", "iterations", "core_ms", *(str(s) for s in PointState if s is not PointState.OPEN))
 _TURN = ("number", "asked", "proposed", "ingested_upto", "pending", "learner_state", "diagnostics", "verdict",
-         "verdict_reason", "elapsed_s", "core_hours", "created", "closed", "took")  # fmt: skip
+         "verdict_reason", "elapsed_s", "core_hours", "created", "closed", "took", "versions")  # fmt: skip
 
 # A point that was only carried on has its jobs under the row that it continues.
 _JOBS = sa.text(
@@ -214,7 +214,7 @@ class Revisions:
     def _forget_decision(self, new: LoopRecord) -> None:
         """The last iteration is decided anew."""
         i = tables.iteration
-        nothing = dict.fromkeys(("learner_state", "diagnostics", "verdict", "verdict_reason", "took"))
+        nothing = dict.fromkeys(("learner_state", "diagnostics", "verdict", "verdict_reason", "took", "versions"))
         last = sa.select(sa.func.max(i.c.number)).where(i.c.loop_id == new.id).scalar_subquery()
         with self._db.transaction() as connection:
             connection.execute(sa.update(i).where(i.c.loop_id == new.id, i.c.number == last).values(nothing))

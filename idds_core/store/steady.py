@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from idds_core.states import VerdictKind
 from idds_core.store import tables
 from idds_core.store.database import Database
+from idds_core.store.iterations import elapsed
 
 __all__ = ["Steady"]
 
@@ -115,7 +116,7 @@ class Steady:
         values = {
             "iteration": iteration,
             "now": now,
-            "elapsed": now - started,
+            "elapsed": elapsed(self._db, loop_id, started),
             "hours": used / 3.6e6,
             "upto": here.upto,
             "open": json.dumps(here.pending, separators=(",", ":")),

@@ -34,7 +34,7 @@ from idds_core.store.workflows import Workflows
 
 __all__ = ["OwnerLock", "Store", "open_store", "upgrade_store"]
 
-HEAD = "0006"
+HEAD = "0007"
 
 
 class Store:
@@ -97,6 +97,11 @@ class Store:
     def generation(self) -> int:
         """Changes whenever this process may have changed a loop or workflow."""
         return self._db.generation
+
+    @property
+    def unsealed(self) -> int:
+        """About how many events this process has written since it last sealed any."""
+        return self._db.unsealed
 
     @property
     def commits(self) -> int:

@@ -110,6 +110,7 @@ iteration = sa.Table(
     sa.Column("created", sa.Float, nullable=False),
     sa.Column("closed", sa.Float),
     sa.Column("took", sa.Text),  # seconds of the learner's answer by part: for people, never for a learner
+    sa.Column("versions", sa.Text),  # of what gave the answer: for people and for replay
     sa.UniqueConstraint("loop_id", "number"),
 )
 
@@ -294,6 +295,7 @@ event = sa.Table(
     sa.Column("actor", sa.Text, nullable=False),
     sa.Column("reason", sa.Text, nullable=False, server_default=""),
     sa.Column("at", sa.Float, nullable=False),
+    sa.Column("hash", sa.LargeBinary),  # of this event and all before it, by the sealer
 )
 sa.Index(
     "ix_event_unsealed", event.c.id, sqlite_where=event.c.seal_no.is_(None), postgresql_where=event.c.seal_no.is_(None)

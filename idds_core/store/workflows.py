@@ -52,6 +52,9 @@ _LOOP = [
 ]
 
 # Statements that are asked at each turn of an engine are built once: building one costs more than running it.
+_ALL_WORKFLOWS = sa.select(*_WORKFLOW).order_by(tables.workflow.c.id)
+_ONE_WORKFLOW = sa.select(*_WORKFLOW).where(tables.workflow.c.id == sa.bindparam("workflow"))
+_META = sa.select(tables.meta.c.value).where(tables.meta.c.key == sa.bindparam("key"))
 _LIVE: list[Any] = [sa.literal_column("'active'"), sa.literal_column("'held'")]
 _LIVE_LOOPS = sa.select(*_LOOP).where(tables.loop.c.state.in_(_LIVE)).order_by(tables.loop.c.id)
 _ALL_LOOPS = sa.select(*_LOOP).order_by(tables.loop.c.id)
@@ -104,12 +107,14 @@ class Workflows:
 
     def by_id(self, workflow_id: int) -> WorkflowRecord:
         """The workflow with that id."""
-        return next(w for w in self.all() if w.id == workflow_id)
+        return self._workflows(_ONE_WORKFLOW, workflow=workflow_id)[0]
 
     def all(self) -> list[WorkflowRecord]:
         """All workflows, oldest first."""
-        with self._db.reading() as connection:
-            rows: list[Any] = list(connection.execute(sa.select(*_WORKFLOW).order_by(tables.workflow.c.id)))
+        return self._workflows(_ALL_WORKFLOWS)
+
+    def _workflows(self, query: Any, **values: Any) -> list[WorkflowRecord]:
+        rows = self._db.run(query, values)
         return [WorkflowRecord(**{**r._asdict(), "state": WorkflowState(r.state), "wish": Wish(r.wish)}) for r in rows]
 
     def latest(self, name: str) -> WorkflowRecord | None:
@@ -226,8 +231,8 @@ class Workflows:
 
     def meta(self, key: str) -> str | None:
         """A fact about the store itself."""
-        with self._db.reading() as connection:
-            return connection.execute(sa.select(tables.meta.c.value).where(tables.meta.c.key == key)).scalar()
+        found = self._db.run(_META, {"key": key})
+        return str(found[0].value) if found else None
 
 
 def ids(rows: Sequence[Any]) -> list[dict[str, int]]:

@@ -295,6 +295,23 @@ def test_a_command_for_what_has_ended_says_so(make: Make) -> None:
     assert world.loop.state is LoopState.EXHAUSTED
 
 
+@pytest.mark.parametrize("verb", ["resume", "hold"])
+def test_nothing_takes_back_a_cancel(make: Make, verb: str) -> None:
+    """Half of it has been cancelled when the next wish comes: whatever went on would wait for that for ever."""
+    world = make(lambda _: None)
+    world.turn()
+    world.turn()
+    world.provider.cancel = lambda _: None  # type: ignore[method-assign, assignment]
+    world.store.workflows.command(world.workflow.id, "cancel", "me")
+    world.turn()
+    number = world.store.workflows.command(world.workflow.id, verb, "me")
+    world.turn()
+    assert world.store.workflows.command_answer(number) == f"{verb}: nothing to do, toy is being cancelled"
+    world.provider.script = honest
+    assert world.run().state is LoopState.CANCELLED
+    assert world.violations() == {}
+
+
 # ---------------------------------------------------------------------- the learner
 @pytest.mark.parametrize(
     ("points", "what"),

@@ -45,10 +45,12 @@ def test_show_for_people_has_the_same_facts(cli: Cli, finished: Path) -> None:
 def test_show_counts_failures_by_kind_and_says_whose_they_are(cli: Cli, finished: Path) -> None:
     failed = cli("show", "--workdir", finished, "--json").json["failed_attempts"]
     out = cli("show", "--workdir", finished).out
-    head, line = out.splitlines()[-2:]
+    head, line, _, meant = out.splitlines()[-4:]
     assert head.split() == ["failed", "attempts", "of", "code", "the", "last", "one", "message"]
     assert line.split()[:3] == [str(len(failed)), "the", "step"]
     assert f"E-JOB-RAISED  {failed[-1]['path']}  ValueError: no luck" in line
+    assert meant.startswith("E-JOB-RAISED: the function of the step raised an error; it runs again as often as ")
+    assert meant.endswith(f"; 'idds-core logs {failed[-1]['path']}'")
 
 
 def test_a_point_a_job_and_an_attempt_are_found_by_path(cli: Cli, finished: Path) -> None:

@@ -69,6 +69,7 @@ def run(file: Path, workdir: Path, *, seed: int = 1, fresh: bool = False, settin
     workspace = Workspace(workdir, settings or Settings(slots=2))
     with running(workspace, definition, source_folder(file), seed, fresh=fresh) as (engine, workflow):
         engine.run()
+        assert engine.store.audit.seal() == 0, "what has ended is sealed"
         assert {k: v for k, v in engine.store.audit.verify().items() if v} == {}
     return open_result(workdir, workflow.path)
 

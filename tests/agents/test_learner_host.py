@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +16,9 @@ from idds_agents import learner_host
 from idds_agents.learner_host import LearnerHost
 from idds_core.errors import IddsError
 from idds_core.history import History
+from idds_core.runner import processes
 from idds_core.space import Real, Space
+from tests.agents.cli_kit import until
 
 LEARNERS = """
     import os, sys, time
@@ -27,6 +32,7 @@ LEARNERS = """
             if self.how == "raises": raise RuntimeError("no idea")
             if self.how == "exits": os._exit(3)
             if self.how == "hangs":
+                print("hanging", flush=True)
                 while True: time.sleep(0.01)
             if self.how == "eats": hoard = [b"x" * 1_000_000 for _ in range(2_000)]; time.sleep(60)
             if self.how == "nan": return Proposal(({"x": 0.5},), {"emv": float("nan")})
@@ -126,3 +132,31 @@ def test_an_unknown_learner_is_one_line(host: LearnerHost) -> None:
     history = History(Space(x=Real(0, 1)), targets=("y",)).to_json()
     with pytest.raises(IddsError, match="E-LEARNER-003 the learner failed: DefinitionError: E-PLUGIN-001"):
         host.think(document, history, "", lambda: None).result(timeout=60)
+
+
+def test_a_learner_that_still_thinks_ends_with_its_engine(tmp_path: Path, bundle: str) -> None:
+    engine = f"""
+import json, sys
+from concurrent.futures import wait
+from pathlib import Path
+from idds_agents.learner_host import LearnerHost
+host = LearnerHost(Path({str(tmp_path / "learner.log")!r}), 600, 10**9)
+document = json.loads(sys.argv[1])
+future = host.think(document, json.loads(sys.argv[2]), {bundle!r}, lambda: None)
+while host._process is None: pass
+print(host._process.pid, flush=True)
+wait([future])
+"""
+    history = json.dumps(History(Space(x=Real(0, 1)), targets=("y",)).to_json())
+    loop = {
+        "learner": {"type": "strange_learner:Behaves", "how": "hangs"},
+        "until": {"type": "strange_learner:Never"},
+        "batch": 3,
+        "first": 2,
+    }
+    with subprocess.Popen([sys.executable, "-c", engine, json.dumps(loop), history], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        learner = int(process.stdout.readline())
+        until(lambda: "hanging" in (tmp_path / "learner.log").read_text(), "the learner at work")
+        process.kill()
+    until(lambda: not processes.start_time(learner), "the end of the learner")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from idds_agents.missing import missing
 from idds_core.store import back_up
 from idds_core.testing.fakes import ScriptedProvider
+from tests.agents.cli_kit import Cli, Runs
 from tests.world import World, honest
 
 
@@ -76,3 +78,56 @@ def test_with_a_record_that_cannot_be_read_the_folders_alone_are_counted(
     found = missing(before, tmp_path / "older.db", world.folder)
     assert (found.results, found.found) == (None, 1)
     assert "cannot be read; 1 younger" in str(found)
+
+
+# ---------------------------------------------------------------------- the whole way
+COMMANDS = """
+from pathlib import Path
+from idds_core import Loop, Real, Space, chain, command
+from idds_learners import MaxPoints, Sobol
+
+def define(record: Path):
+    body = chain(command("measure", "{bundle}/measure.sh {x} {record}", result="result.json",
+                         outputs={"note": "note.txt"}))
+    return Loop("copied", Space(x=Real(0, 1)), body, Sobol(["z"]), MaxPoints(9), first=3, batch=3)
+"""
+#: says that it ran, and at its fourth point makes a backup beside the engine
+SCRIPT = f"""#!/bin/sh
+echo "$1" >> "$2/executions"
+if [ "$(wc -l < "$2/executions")" -eq 4 ]; then
+    {sys.executable} -m idds_agents db backup "$2/older.db" --workdir "$2/copied-run" || exit 1
+fi
+echo "at $1" > note.txt
+echo "{{\\"z\\": $1}}" > result.json
+"""
+
+
+def test_commands_that_ran_after_the_backup_count_again_and_do_not_run_again(cli: Cli, runs: Runs) -> None:
+    """Backup while it runs, it goes on, the older record in its place: the same end from the outputs that are there."""
+    scan = runs.folder / "scans" / "copied.py"
+    scan.parent.mkdir()
+    scan.write_text(COMMANDS, encoding="utf-8")
+    (scan.parent / "measure.sh").write_text(SCRIPT, encoding="utf-8")
+    (scan.parent / "measure.sh").chmod(0o755)
+    arguments = ("run", scan, "--set", f"record={runs.folder}", "--slots", "1", "--json", "--quiet")
+    whole = runs.call(*arguments).wait()
+    assert whole.code == 2, whole.err
+    executions = (runs.folder / "executions").read_text().split()
+    assert len(executions) == 9
+    workdir = runs.folder / "copied-run"
+    chain = cli("verify", "--workdir", workdir, "--json").json
+    restored = cli("db", "restore", runs.folder / "older.db", "--workdir", workdir, "--json")
+    younger = restored.json["missing"]
+    assert younger["results"] == younger["found"] >= 5
+    older = cli("verify", "--workdir", workdir, "--json").json
+    assert older["fine"]
+    assert older["sealed"] < chain["sealed"]
+    again = runs.call(*arguments).wait()
+    assert (again.code, again.json["digest"]) == (2, whole.json["digest"])
+    assert (runs.folder / "executions").read_text().split() == executions
+    assert again.json["failed_attempts"] == []
+    checked = cli("verify", "--deep", "--workdir", workdir, "--json")
+    assert checked.code == 0, checked.out
+    lost = cli("verify", "--head", chain["head"], "--workdir", workdir)
+    assert lost.code == 3, "another log tells another story of the same history"
+    assert "is of no event" in lost.out

@@ -285,17 +285,6 @@ def test_a_run_tells_a_server_that_fails_first_and_no_secret_is_on_record(
     assert not Path("other").exists()
 
 
-def test_what_did_not_arrive_is_told_by_the_next_call(
-    runs: Runs, server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TEAM_CHAT", "json://127.0.0.1:9/")  # nobody listens there
-    done = runs.run("cube", "--notify", "env:TEAM_CHAT").wait()
-    assert done.code == 2
-    monkeypatch.setenv("TEAM_CHAT", f"json://127.0.0.1:{server.port}/")
-    assert runs.run("cube", "--notify", "env:TEAM_CHAT").wait().code == 2
-    assert [told["title"] for told in server.got] == ["cube: FINISHED"]
-
-
 def test_without_the_library_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "apprise", None)
     with pytest.raises(DefinitionError, match="E-NOTIFY-001"):

@@ -200,6 +200,7 @@ def test_replay_of_a_real_scan_is_equal_and_writes_nothing(cli: Cli, finished: P
         "mode": "batch",
         "questions": len(verdicts) + 1,
         "equal": True,
+        "versions": {},
         "differences": [],
     }
     assert sorted(p for p in finished.rglob("*") if not p.name.startswith("idds.db")) == before

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from idds_core.definition import validate
-from idds_core.errors import DefinitionError
+from idds_core.errors import DefinitionError, StoreError
 from idds_core.model import Workflow, chain, command
 from idds_core.ports import JobReport, JobSpec
 from idds_core.states import LoopState, PointState, WorkflowState
@@ -144,3 +144,17 @@ def test_mistakes_inside_are_named_by_their_place() -> None:
     assert ("E-STEP-011", "body.outer.body.inner.body.measure.arguments") not in told  # 'e' is a single output
     assert ("E-DEF-016", "body.outer.body.inner.space.x") in told
     assert ("E-STEP-009", "body.outer.body.inner") in told
+
+
+def test_what_a_loop_has_found_that_cannot_be_written_is_one_clear_word_and_is_written_later(tmp_path: Path) -> None:
+    w = world(tmp_path, nested(), answer_nested)
+    file = tmp_path / "outer/outer/it/1/p/1/inner/result.new"
+    file.parent.mkdir(parents=True)
+    file.symlink_to("/dev/full")
+    with pytest.raises(StoreError, match=r"^E-STORE-002 the disk is full or failing: .*No space left on device"):
+        w.run()
+    file.unlink()
+    w.restart()
+    assert w.run().state is LoopState.EXHAUSTED
+    assert len(w.history.measured) == 3
+    assert not w.violations()

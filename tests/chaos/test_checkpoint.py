@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
 import pytest
 
 from tests.agents.cli_kit import until
+from tests.chaos.chaos_kit import idds, violations
 
 SCAN = """
     import json, os, signal
@@ -67,9 +67,9 @@ def test_a_checkpointed_job_killed_three_times_runs_its_first_steps_once(tmp_pat
     (source / "deep.py").write_text(textwrap.dedent(SCAN), encoding="utf-8")
     (source / "simulate.sh").write_text(textwrap.dedent(SHELL), encoding="utf-8")
     (source / "simulate.sh").chmod(0o755)
-    file = str(source / "deep.py")
-    run = [sys.executable, "-m", "idds_agents", "run", file, "--workdir", str(workdir), "--slots", "1", "--set",
-           f"folder={folder}", "--set", f"shell={str(shell).lower()}"]  # fmt: skip
+    file = source / "deep.py"
+    run = idds("run", file, "--workdir", workdir, "--slots", "1", "--set", f"folder={folder}", "--set",
+               f"shell={str(shell).lower()}")  # fmt: skip
     for epoch in range(3):
         (folder / f"hold{epoch}").touch()
     with (tmp_path / "out").open("wb") as out:
@@ -90,5 +90,4 @@ def test_a_checkpointed_job_killed_three_times_runs_its_first_steps_once(tmp_pat
     assert again.returncode == 2, (tmp_path / "out").read_text()
     assert (folder / "ran").read_text().split() == ["0", "1", "2", "3"]
     assert not checkpoint.exists()  # the job is DONE
-    verified = subprocess.run([sys.executable, "-m", "idds_agents", "verify", "--workdir", workdir])
-    assert verified.returncode == 0
+    assert violations(workdir) == {}

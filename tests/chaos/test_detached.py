@@ -8,15 +8,13 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import textwrap
 from pathlib import Path
-from typing import Any
 
 from tests.agents.cli_kit import until
+from tests.chaos.chaos_kit import FULL, document, idds, violations
 
-FULL = os.environ.get("IDDS_CHAOS") == "full"
-KILLS = 40 if FULL else 5
+KILLS = 40 if FULL else 4
 
 SCAN = """
     import hashlib
@@ -37,16 +35,6 @@ SCAN = """
     scan = Loop("fit", space=Space(rate=Real(0, 1)), body=chain(train), learner=Sobol(["loss"]),
                 until=MaxPoints(36), first=12, batch=12, prune=MedianRule(least=3, after=2))
 """
-
-
-def idds(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "idds_agents", *map(str, arguments)]
-
-
-def document(*arguments: str | Path, codes: tuple[int, ...] = (0,)) -> Any:
-    done = subprocess.run(idds(*arguments, "--json"), capture_output=True, text=True, timeout=120)
-    assert done.returncode in codes, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def test_a_detached_run_that_prunes_ends_the_same_however_often_it_is_killed(tmp_path: Path) -> None:
@@ -85,4 +73,4 @@ def test_a_detached_run_that_prunes_ends_the_same_however_often_it_is_killed(tmp
     assert hit >= 3
     assert killed["digest"] == calm["digest"]
     assert killed["points"] == calm["points"]
-    assert subprocess.run(idds("verify", "--workdir", workdir), capture_output=True).returncode == 0
+    assert violations(workdir) == {}

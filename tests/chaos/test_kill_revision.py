@@ -5,59 +5,36 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import random
-import re
 import shutil
-import signal
-import sqlite3
-import subprocess
-import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-SCAN = Path(__file__).parent / "scan" / "revision_scan.py"
-FULL = os.environ.get("IDDS_CHAOS") == "full"
-KILLS = 60 if FULL else 6
+from tests.chaos import chaos_kit
+from tests.chaos.chaos_kit import FULL, SCANS, done, killed_at, physics, reading, violations
+
+SCAN = SCANS / "revision_scan.py"
 CHANGES = {"extend campaign": "points=16", "amend campaign": "factor=1.5",
            "extend nested": "inner=5", "amend nested": "factor=1.5"}  # fmt: skip
+#: where command and engine are killed: edge of a transaction or call, the time that they are there
+COMMAND = [("inside", 1), ("inside", 2), ("after", 2)]
+ENGINE = [("inside", 2), ("submit", 1)]
+VERBS = ["extend campaign", "amend nested"]
+if FULL:
+    VERBS = list(CHANGES)
+    COMMAND = [(edge, n) for n in range(1, 6) for edge in ("before", "inside", "after")]
+    ENGINE += [("after", 4), *[("submitted", 1), ("inside", 6), ("before", 7)] * 3]
 
 
 def idds(verb: str, kind: str, workdir: Path, change: str = "", *more: str) -> list[str]:
     given = [word for text in (f"kind={kind}", change) if text for word in ("--set", text)]
-    return [sys.executable, "-m", "idds_agents", verb, str(SCAN), "--workdir", str(workdir), *given, *more]
+    return chaos_kit.idds(verb, SCAN, "--workdir", workdir, *given, *more)
 
 
 def run(kind: str, workdir: Path, change: str = "") -> list[str]:
     return idds("run", kind, workdir, change, "--seed", "5", "--quiet")
-
-
-def done(command: Sequence[str], code: int) -> float:
-    """Run it to the end; seconds that it took."""
-    began = time.monotonic()
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert ran.returncode == code, ran.stdout + ran.stderr
-    return time.monotonic() - began
-
-
-@contextlib.contextmanager
-def reading(workdir: Path) -> Iterator[sqlite3.Connection]:
-    with contextlib.closing(sqlite3.connect(workdir / "idds.db")) as raw:
-        yield raw
-
-
-def physics(workdir: Path) -> list[tuple[Any, ...]]:
-    """All points of the newest revision, whatever iteration a point around their loop is in."""
-    query = """SELECT l.name, p.number, p.parameters, p.state, p.failure_class, p.observation
-        FROM point p JOIN loop l ON l.id = p.loop_id
-        WHERE l.workflow_id = (SELECT max(id) FROM workflow) AND l.name <> ''"""
-    with reading(workdir) as raw:
-        return sorted((re.sub(r"/it/\d+/", "/", name), *rest) for name, *rest in raw.execute(query))
 
 
 def counted(workdir: Path) -> tuple[Any, ...]:
@@ -67,58 +44,47 @@ def counted(workdir: Path) -> tuple[Any, ...]:
         return tuple(raw.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in names)
 
 
-def killed(command: Sequence[str], after: float) -> bool:
-    """Kill it, and all that it started, after so many seconds; False when it had ended before."""
-    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    try:
-        process.wait(timeout=after)
-        return False
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        return True
-    finally:
-        process.communicate(timeout=60)
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder in which a workflow of a kind has ended."""
+    made: dict[str, Path] = {}
+
+    def run_to_the_end(kind: str) -> Path:
+        if kind not in made:
+            made[kind] = tmp_path_factory.mktemp(kind)
+            done(run(kind, made[kind]), 2)
+        return made[kind]
+
+    return run_to_the_end
 
 
-@pytest.fixture(scope="module", params=["campaign", "nested"])
-def ended(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """A workflow that has ended; and the folder in which it has."""
-    workdir = tmp_path_factory.mktemp(request.param)
-    done(run(request.param, workdir), 2)
-    return request.param, workdir
-
-
-@pytest.mark.parametrize("verb", ["extend", "amend"])
+@pytest.mark.parametrize("what", VERBS)
 def test_a_revision_whose_command_and_engine_are_killed_ends_the_same(
-    tmp_path: Path, ended: tuple[str, Path], verb: str
+    tmp_path: Path, ended: Callable[[str], Path], what: str
 ) -> None:
-    kind, first = ended
-    change = CHANGES[f"{verb} {kind}"]
+    verb, kind = what.split()
+    first = ended(kind)
+    change = CHANGES[what]
     plain, often = tmp_path / "plain", tmp_path / "often"
     for folder in (plain, often):
         shutil.copytree(first, folder)
     before = counted(plain)
-    took = done(idds(verb, kind, plain, change), 0)
+    done(idds(verb, kind, plain, change))
     made = counted(plain)
-    ran = done(run(kind, plain, change), 2)
+    done(run(kind, plain, change), 2)
 
-    rng, hits = random.Random(11), 0
-    # most of its time goes into its start: the later ones are those that matter; and once it has ended, none is a hit
-    for share in sorted(rng.uniform(0.4, 1.0) for _ in range(KILLS)):
-        hits += killed(idds(verb, kind, often, change), took * share)
+    for edge, count in COMMAND:
+        hit = killed_at(edge, count, idds(verb, kind, often, change))
         assert counted(often) in (before, made)
-    assert hits >= 1
-    done(idds(verb, kind, often, change), 0)
+        assert hit or counted(often) == made  # what has been made is not made again
+    done(idds(verb, kind, often, change))
     assert counted(often) == made
-    shares = sorted(rng.uniform(0.2, 0.9) for _ in range(KILLS))
-    hits = sum(killed(run(kind, often, change), ran * share) for share in shares)
-    assert hits >= 1
+    assert sum(killed_at(edge, count, run(kind, often, change)) for edge, count in ENGINE) >= len(ENGINE) - 1
     done(run(kind, often, change), 2)
 
     assert physics(often) == physics(plain)
     for folder in (plain, often):
-        verify = [sys.executable, "-m", "idds_agents", "verify", "--workdir", str(folder)]
-        done(verify, 0)
+        assert violations(folder) == {}
         with reading(folder) as raw:
             assert raw.execute("SELECT count(*) FROM workflow").fetchone() == (2,)
             assert raw.execute("SELECT count(*) FROM job WHERE state <> 'DONE'").fetchone() == (0,)

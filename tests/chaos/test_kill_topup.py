@@ -5,20 +5,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import random
-import signal
-import sqlite3
-import subprocess
 from pathlib import Path
-from typing import Any
 
-from tests.chaos.test_kill import FULL, idds
+from tests.chaos.chaos_kit import FULL, SCANS, done, idds, jobs, killed_at, physics, reading, replayed, violations
 
-SCAN = Path(__file__).parent / "scan" / "topup_scan.py"
-KILLS = 60 if FULL else 4
+SCAN = SCANS / "topup_scan.py"
+EDGES = [("inside", 1), ("submit", 1)]
+if FULL:
+    EDGES += [("before", 1), ("after", 2), ("inside", 3), ("submitted", 2), ("after", 5)] * 3
 
 
 def commands(workdir: Path) -> list[list[str]]:
@@ -29,40 +24,21 @@ def commands(workdir: Path) -> list[list[str]]:
     return [run, more, replicate, idds("run", "topup", "--workdir", workdir, "--quiet")]
 
 
-def killed(command: list[str], rng: random.Random) -> bool:
-    """Give the command, and kill it and all it has started after a random time; whether that came in time."""
-    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        process.wait(timeout=rng.uniform(0.2, 1.6))
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        return True
-    return False
-
-
-def physics(workdir: Path) -> list[tuple[Any, ...]]:
-    with contextlib.closing(sqlite3.connect(workdir / "idds.db")) as raw:
-        query = ("SELECT w.revision, p.number, p.parameters, p.state, p.observation, p.adds, p.given FROM point p "
-                 "JOIN loop l ON l.id = p.loop_id JOIN workflow w ON w.id = l.workflow_id ORDER BY 1, 2")  # fmt: skip
-        return raw.execute(query).fetchall()
-
-
 def test_top_ups_whose_engine_and_commands_are_killed_end_the_same(tmp_path: Path) -> None:
-    for command in commands(tmp_path / "plain"):
-        assert subprocess.run(command, capture_output=True).returncode in (0, 2)
-    rng, hits = random.Random(11), 0
-    for command in commands(tmp_path / "often"):
-        hits += sum(killed(command, rng) for _ in range(KILLS))
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
-        assert ended.returncode in (0, 2), ended.stderr
-    assert hits >= 3
-    found = physics(tmp_path / "often")
-    assert found == physics(tmp_path / "plain")
-    assert [json.loads(row[5])["to"] for row in found if row[5]] == [5, 2]
-    for verb in ("verify", "replay"):
-        checked = subprocess.run(idds(verb, "--workdir", tmp_path / "often", "--json"), capture_output=True, text=True)
-        assert checked.returncode == 0, checked.stdout
-    with contextlib.closing(sqlite3.connect(tmp_path / "often" / "idds.db")) as raw:
+    plain, often = tmp_path / "plain", tmp_path / "often"
+    for command in commands(plain):
+        done(command, 0, 2)
+    hits = 0
+    for command in commands(often):
+        hits += sum(killed_at(edge, count, command) for edge, count in EDGES)
+        done(command, 0, 2)
+    assert hits >= 4
+    assert physics(often) == physics(plain)
+    assert jobs(often) == jobs(plain)
+    assert violations(often) == {}
+    assert replayed(often) > 1
+    with reading(often) as raw:
+        added = [json.loads(adds)["to"] for (adds,) in raw.execute("SELECT adds FROM point WHERE adds NOTNULL")]
         burnt = "SELECT count(*) FROM job WHERE user_failures > 0 OR state <> 'DONE'"
         assert raw.execute(burnt).fetchone() == (0,)
+    assert added == [5, 2]

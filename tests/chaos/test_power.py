@@ -7,45 +7,24 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import random
 import shutil
 import sqlite3
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from idds_core.store import check_file, open_store
+from tests.chaos.chaos_kit import FULL, WORKLOADS, digests, done
 from tests.chaos.power_kit import HOW, Recording, record
 from tests.chaos.scan.telling_run import acknowledged
 
-SCAN = Path(__file__).parent / "scan"
-FULL = os.environ.get("IDDS_CHAOS") == "full"
+WORKLOAD = WORKLOADS["batch"]
 CUTS = 400 if FULL else 40
 CONTINUED = 24 if FULL else 4
-
-
-def arguments(workdir: Path) -> list[str]:
-    scan = str(SCAN / "chaos_scan.py")
-    return ["run", scan, "--workdir", str(workdir), "--seed", "5", "--quiet", "--slots", "2"]
-
-
-def idds(*given: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "idds_agents", *map(str, given)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
-
-
-def digest(workdir: Path) -> str:
-    shown = idds("show", "chaos", "--workdir", workdir, "--json")
-    assert shown.returncode == 0, shown.stderr
-    found: dict[str, Any] = json.loads(shown.stdout)
-    return str(found["digest"])
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -66,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def recording(folder: Path) -> Recording:
-    command = [sys.executable, str(SCAN / "telling_run.py"), str(folder / "told"), *arguments(folder / "work")]
+    command = WORKLOAD.run(folder / "work", "--slots", "2", told=folder / "told")
     made = record(command, folder / "work", folder / "told", folder / "trace")
     (folder / "work").rename(folder / "whole")  # images take its place: the record names files by their full path
     return made
@@ -125,15 +104,14 @@ def test_a_power_cut_loses_nothing_that_was_acknowledged(recording: Recording, w
 
 
 def test_a_run_goes_on_after_a_power_cut_and_ends_the_same(recording: Recording, folder: Path, work: Path) -> None:
-    whole, rng = digest(folder / "whole"), random.Random(7)
+    whole, rng = digests(folder / "whole"), random.Random(7)
     for number, moment in enumerate(recording.moments(CONTINUED, rng)):
         shutil.rmtree(work, ignore_errors=True)
         recording.image(moment, HOW[number % len(HOW)], rng).write(work)
-        ran = idds(*arguments(work))
-        assert ran.returncode == 2, f"cut {number} after {moment} calls: {ran.stderr}"
-        assert digest(work) == whole
-        verified = idds("verify", "--deep", "--workdir", work)
-        assert verified.returncode == 0, verified.stdout
+        print(f"\ncut {number} after {moment} calls")  # seen when it fails
+        done(WORKLOAD.run(work, "--slots", "2", told=folder / f"told{number}"), 2)
+        assert digests(work) == whole
+        assert broken(work) == []
 
 
 def test_a_disk_that_lies_about_the_log_does_lose_results(recording: Recording, work: Path) -> None:

@@ -16,7 +16,8 @@ import pytest
 from tests.sim.edges import EDGES
 from tests.sim.fate import Report
 from tests.sim.mutants import MUTANTS
-from tests.sim.schedule import fault_free, run
+from tests.sim.runs import run
+from tests.sim.schedule import fault_free
 from tests.sim.workloads import WORKLOADS
 
 _FAILED = Path(__file__).parent / "failed_seeds.json"
@@ -26,7 +27,7 @@ class Figures:
     """What many schedules came to."""
 
     def __init__(self) -> None:
-        self.schedules = 0
+        self.schedules = self.longest = 0
         self.faults: Counter[str] = Counter()
         self.deaths: Counter[str] = Counter()
         self.figures: Counter[str] = Counter()
@@ -39,6 +40,7 @@ class Figures:
         self.faults += report.faults
         self.deaths += report.deaths
         self.figures += report.figures
+        self.longest = max(self.longest, report.figures["seconds"])
         if report.digest:
             self.digests[report.workload].add(report.digest)
         if report.violations:
@@ -49,12 +51,26 @@ class Figures:
         """Crash points at which no process was cut."""
         return [edge for edge in EDGES if not self.deaths[edge]]
 
+    def costs(self) -> dict[str, float]:
+        """Duplicate executions and calls of the provider per attempt, commits per point, seconds per schedule."""
+        figures = self.figures
+        return {
+            "duplicates": figures["duplicates"] / max(figures["attempts"], 1),
+            "calls": figures["calls"] / max(figures["attempts"], 1),
+            "commits": figures["commits"] / max(figures["points"], 1),
+            "seconds": figures["seconds"] / max(self.schedules, 1),
+        }
+
     def line(self) -> str:
         """All of it in one line."""
         digests = ", ".join(f"{name} {len(self.digests[name])}" for name in WORKLOADS if name in self.digests)
+        costs = self.costs()
         return (
             f"{self.schedules} schedules, {self.faults.total()} faults, crash points visited "
             f"{len(EDGES) - len(self.unvisited)} of {len(EDGES)}, distinct digests: {digests}; "
+            f"{1000 * costs['duplicates']:.0f} duplicate executions per 1000 attempts, "
+            f"{costs['calls']:.1f} calls of the provider per attempt, {costs['commits']:.1f} commits per point, "
+            f"simulated time {costs['seconds']:.0f} s on average, {self.longest} s at most; "
             f"{len(self.violations)} with violations"
         )
 
@@ -67,7 +83,7 @@ def _broken(name: str | None, patch: pytest.MonkeyPatch) -> dict[str, Any]:
     for workload in WORKLOADS:
         fault_free(workload)  # before anything is broken
     mutant.apply(patch)
-    return {"fenced": mutant.fenced, **({"name": mutant.workload} if mutant.workload else {})}
+    return {"fenced": mutant.fenced, "apart": mutant.apart, **({"name": mutant.workload} if mutant.workload else {})}
 
 
 def _tell(report: Report, *, verbose: bool) -> None:

@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from functools import cache
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import sqlalchemy as sa
 
-from idds_core.store import Store, open_store
+from idds_core.store import open_store
 from idds_core.store.database import Database
 
 __all__ = ["Died", "Disk", "Edge", "SimDatabase"]
@@ -49,44 +49,76 @@ def _template() -> sqlite3.Connection:
 
 
 class Disk:
-    """The store's file, in memory; each process has a connection of its own."""
+    """The store's file, in memory; each process has a connection of its own.
+
+    A file is emptied and used again by the next schedule, with connections that know their statements: to make and to
+    prepare them anew costs more than half of a schedule.
+    """
+
+    _spare: ClassVar[list[_File]] = []
 
     def __init__(self) -> None:
-        self.uri = f"file:sim{next(_NAMES)}?mode=memory&cache=shared"
-        self._kept = sqlite3.connect(self.uri, uri=True, isolation_level=None)
-        _template().backup(self._kept)
+        self._file = self._spare.pop() if self._spare else _File()
+        self.full = False
 
-    def connect(self) -> sqlite3.Connection:
-        """A connection as the engine's own code wants it."""
-        raw = sqlite3.connect(self.uri, uri=True, isolation_level=None)
+    @property
+    def engine(self) -> sa.Engine:
+        """What makes its connections."""
+        return self._file.engine
+
+    def connect(self) -> sa.Connection:
+        """A connection that nobody else has."""
+        return self._file.free.pop() if self._file.free else self._file.engine.connect()
+
+    def release(self, connection: sa.Connection) -> None:
+        """Its process is gone: an open transaction never was."""
+        if connection.in_transaction():
+            connection.rollback()
+        self._file.free.append(connection)
+
+    def one(self, query: str, *values: Any) -> Any:
+        """The first row of what is committed."""
+        return self._file.kept.execute(query, values).fetchone()
+
+    def close(self) -> None:
+        """Everything is gone."""
+        self._file.empty()
+        self._spare.append(self._file)
+
+
+class _File:
+    """A store's file, with the connections that nobody has at the moment."""
+
+    def __init__(self) -> None:
+        self._uri = f"file:sim{next(_NAMES)}?mode=memory&cache=shared"
+        self.kept = sqlite3.connect(self._uri, uri=True, isolation_level=None)
+        _template().backup(self.kept)
+        names = [row[0] for row in self.kept.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+        self._new = {name: self.kept.execute(f'SELECT * FROM "{name}"').fetchall() for name in names}
+        self.free: list[sa.Connection] = []
+        self.engine = sa.create_engine("sqlite://", poolclass=sa.pool.NullPool, creator=self._connect)
+        sa.event.listen(self.engine, "begin", _begin)
+
+    def _connect(self) -> sqlite3.Connection:
+        """As the engine's own code wants it."""
+        raw = sqlite3.connect(self._uri, uri=True, isolation_level=None, cached_statements=1000)
         raw.execute("PRAGMA foreign_keys=ON")
         raw.execute("PRAGMA synchronous=OFF")
         return raw
 
-    def one(self, query: str, *values: Any) -> Any:
-        """The first row of what is committed."""
-        return self._kept.execute(query, values).fetchone()
-
-    def close(self) -> None:
-        """Everything is gone."""
-        self._kept.close()
-
-
-class _Door:
-    """Where the one SQLAlchemy engine of all simulated processes connects to: making one costs more than a schedule."""
-
-    disk: Disk
+    def empty(self) -> None:
+        """As it was made."""
+        self.kept.execute("BEGIN")
+        for name, rows in self._new.items():
+            self.kept.execute(f'DELETE FROM "{name}"')
+            if rows:
+                self.kept.executemany(f'INSERT INTO "{name}" VALUES ({", ".join("?" * len(rows[0]))})', rows)
+        self.kept.execute("COMMIT")
 
 
-def _connect() -> sqlite3.Connection:
-    return _Door.disk.connect()
-
-
-@cache
-def _engine() -> sa.Engine:
-    engine = sa.create_engine("sqlite://", poolclass=sa.pool.NullPool, creator=_connect, query_cache_size=2000)
-    sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
-    return engine
+def _begin(connection: sa.Connection) -> None:
+    raw: Any = connection.connection.dbapi_connection
+    raw.execute("BEGIN IMMEDIATE")
 
 
 class SimDatabase(Database):
@@ -101,17 +133,18 @@ class SimDatabase(Database):
         self._statements = self._compiled_once
 
     def _make_engine(self) -> sa.Engine:
-        return _engine()
+        return self._disk.engine
 
     def connect(self) -> sa.Connection:
         """The process's own connection."""
-        _Door.disk = self._disk
-        return super().connect()
+        if self._connection is None:
+            self._connection = self._disk.connect()
+        return self._connection
 
     def close(self) -> None:
-        """What the kernel does for a process that is gone: its open transaction never was."""
+        """What the kernel does for a process that is gone."""
         if self._connection is not None:
-            self._connection.close()
+            self._disk.release(self._connection)
             self._connection = None
 
     @contextmanager
@@ -122,14 +155,20 @@ class SimDatabase(Database):
                 yield connection
             return
         name = _caller()
+        self.edge(f"{name}: begin")
         with super().transaction() as connection:
+            before = self._changes(connection)
             yield connection
+            if self._disk.full and self._changes(connection) > before:
+                full = sqlite3.OperationalError("database or disk is full")
+                raise self.explain(full) or full
             self.edge(f"{name}: before commit")
         self.edge(f"{name}: after commit")
 
-    def store(self) -> Store:
-        """A store on it."""
-        return Store(self)
+    @staticmethod
+    def _changes(connection: sa.Connection) -> int:
+        raw: Any = connection.connection.dbapi_connection
+        return int(raw.total_changes)
 
 
 def _caller() -> str:

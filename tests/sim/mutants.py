@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from idds_agents import carrier, outcomes, points
+from idds_agents import carrier, outcomes, points, transformer
+from idds_agents.apart import Agents, Wake
 from idds_agents.carrier import Carrier
 from idds_agents.conductor import Conductor
 from idds_agents.doubts import Doubts, Settled
+from idds_agents.engine import Engine
+from idds_agents.transformer import Transformer
+from idds_core.errors import StoreError
 from idds_core.history import strict_json
+from idds_core.states import LoopState
 from idds_core.store import database, iterations, tables
 from idds_core.store.database import Database
 from idds_core.store.jobs import Jobs
 from tests.sim import schedule
 from tests.sim.machine import SimDatabase
+from tests.sim.runs import run
 from tests.sim.workloads import CANCELLED, WORKLOADS
 
 __all__ = ["MUTANTS", "Mutant", "caught_at"]
@@ -32,13 +39,14 @@ class Mutant:
     """A sabotage, and what the oracle that catches it says.
 
     fenced : False where two things guard the same, and the other one is off as well.
-    workload : the only one in which it can be seen.
+    workload : the only one in which it can be seen. apart : whether its agents are.
     """
 
     apply: Callable[[Patch], None]
     says: tuple[str, ...]
     fenced: bool = True
     workload: str | None = None
+    apart: bool = False
 
 
 def _no_compare_and_set(patch: Patch) -> None:
@@ -110,7 +118,7 @@ def _no_validation(patch: Patch) -> None:
 
 
 def _no_lease(patch: Patch) -> None:
-    patch.setattr(Database, "_check_fence", lambda _self, _connection: None)
+    patch.setattr(Database, "_check_fence", lambda _: None)
 
 
 def _retry_of_terminal(patch: Patch) -> None:
@@ -170,6 +178,62 @@ def _no_adoption(patch: Patch) -> None:
     patch.setattr(Carrier, "recover", lambda _: 0)
 
 
+def _disk_full_swallowed(patch: Patch) -> None:
+    real = Engine.turn
+
+    def going_on(self: Engine) -> bool:
+        try:
+            return real(self)
+        except StoreError as error:
+            if error.code != "E-STORE-002":
+                raise
+            return False
+
+    patch.setattr(Engine, "turn", going_on)
+
+
+def _held_is_active(patch: Patch) -> None:
+    real = Carrier._loops
+    patch.setattr(Carrier, "_loops", lambda self: [replace(loop, state=LoopState.ACTIVE) for loop in real(self)])
+
+
+def _proposal_taken_as_it_is(patch: Patch) -> None:
+    patch.setattr(transformer, "proposal_problem", lambda *_: "")
+
+
+def _no_sweep(patch: Patch) -> None:
+    real = Agents.sweep
+    begun: set[Agents] = set()
+
+    def once(self: Agents) -> list[Wake]:
+        if self in begun:
+            return []
+        begun.add(self)
+        return real(self)
+
+    patch.setattr(Agents, "sweep", once)
+
+
+def _lease_ignored(patch: Patch) -> None:
+    real = Carrier.recover
+    patch.setattr(Carrier, "recover", lambda self, expired=False: real(self))
+
+
+def _asked_before(patch: Patch) -> None:
+    real = Transformer.step
+
+    def before(self: Transformer) -> int:
+        catalog: Any = self._catalog
+        known = catalog.live_loops()
+        vars(self)["_catalog"] = SimpleNamespace(live_loops=lambda: known, plan=catalog.plan)
+        try:
+            return real(self)
+        finally:
+            vars(self)["_catalog"] = catalog
+
+    patch.setattr(Transformer, "step", before)
+
+
 _HISTORY = "another history than without faults"
 MUTANTS = {
     "no-compare-and-set": Mutant(_no_compare_and_set, ("unbroken chains", "last event"), fenced=False),
@@ -188,6 +252,12 @@ MUTANTS = {
     "cancelled-is-cancelled": Mutant(_cancelled_is_cancelled, ("does not end",)),
     "lost-for-ever": Mutant(_lost_for_ever, ("does not end",)),
     "lost-at-once": Mutant(_lost_at_once, ("executions", "within the listing lag", "still run")),
+    "disk-full-swallowed": Mutant(_disk_full_swallowed, ("does not end", "the engine ended")),
+    "held-is-active": Mutant(_held_is_active, ("while their loop was held",)),
+    "proposal-not-validated": Mutant(_proposal_taken_as_it_is, (_HISTORY, "the engine ended")),
+    "no-sweep": Mutant(_no_sweep, ("does not end",), apart=True),
+    "lease-ignored": Mutant(_lease_ignored, ("duplicates", "executions"), apart=True),
+    "asked-before-the-transaction": Mutant(_asked_before, ("under a terminal",), workload=CANCELLED[1], apart=True),
     "no-adoption": Mutant(_no_adoption, ("does not end",)),
 }
 
@@ -202,7 +272,7 @@ def caught_at(name: str, limit: int, first: int = 0) -> tuple[int, str] | None:
         mutant.apply(patch)
         try:
             for n in range(limit):
-                report = schedule.run(first + n, name=mutant.workload, fenced=mutant.fenced)
+                report = run(first + n, name=mutant.workload, fenced=mutant.fenced, apart=mutant.apart)
                 for found in report.violations:
                     if any(words in found for words in mutant.says):
                         return n + 1, found

@@ -50,6 +50,7 @@ def in_the_end(store: Store, world: Schedule) -> Iterator[str]:
     running = world.provider.still_running()
     if running:
         yield f"jobs that nobody owns still run: {running}"
+    yield from _while_held(world)
     yield from budgets(world)
 
 
@@ -63,18 +64,30 @@ def _after_a_cancel(world: Schedule) -> Iterator[str]:
         yield f"{late[0]} attempts started after the cancel"
 
 
+def _while_held(world: Schedule) -> Iterator[str]:
+    """No attempt starts while its loop is held, whoever holds it."""
+    wrong = world.disk.one(
+        "SELECT count(*) FROM event e JOIN job j ON j.id = e.entity_id WHERE e.entity = 'job' AND e.new = 'running' AND"
+        " 'held' = (SELECT h.new FROM event h WHERE h.entity = 'loop' AND h.entity_id = j.loop_id AND h.id < e.id"
+        " ORDER BY h.id DESC LIMIT 1)"
+    )
+    if wrong[0]:
+        yield f"{wrong[0]} attempts started while their loop was held"
+
+
 def budgets(world: Schedule) -> Iterator[str]:
-    """What faults may cost: executions, calls, commits, and time."""
+    """What faults may cost: duplicate executions, calls, commits, and time."""
     figures, faults = world.report.figures, world.report.faults
-    slots = world.provider.capabilities.slots
-    allowed = figures["attempts"] + sum(faults[name] for name in _DOUBLES) + slots * faults["stall"]
+    attempts, slots = figures["attempts"], world.provider.capabilities.slots
+    doubles = sum(faults[name] for name in _DOUBLES) + slots * faults["stall"]
     if world.jumped:
-        allowed += slots * figures["boots"]
-    if figures["executions"] > allowed:
-        yield f"{figures['executions']} executions of {figures['attempts']} attempts, {allowed} allowed"
-    if figures["calls"] > 7 * figures["turns"] + 4 * figures["boots"]:
-        yield f"{figures['calls']} calls of the provider in {figures['turns']} turns"
-    if figures["commits"] > 3 * figures["turns"] + 4 * figures["boots"]:
-        yield f"{figures['commits']} commits in {figures['turns']} turns"
-    if figures["seconds"] > (limit := 300 + 260 * faults.total() + world.jumped):
-        yield f"it took {figures['seconds']} s, {limit:.0f} allowed"
+        doubles += slots * figures["boots"]
+    for name, allowed in {
+        "executions": attempts + doubles,
+        "duplicates": doubles,
+        "calls": 12 * attempts + 10 * faults.total() + 12,
+        "commits": 6 * attempts + 10 * faults.total() + 12,
+        "seconds": 200 + 160 * faults.total() + world.jumped,
+    }.items():
+        if figures[name] > allowed:
+            yield f"{figures[name]} {name} for {attempts} attempts and {faults.total()} faults, {allowed:.0f} allowed"

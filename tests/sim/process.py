@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from idds_agents.engine import Engine
 from idds_agents.transformer import Answer
+from idds_core.errors import IddsError
 from idds_core.settings import Settings
 from idds_core.store import Store
 from tests.sim.machine import SimDatabase
+from tests.sim.trouble import spoilt
 
 if TYPE_CHECKING:
     from tests.sim.schedule import Schedule
 
-__all__ = ["Process"]
+__all__ = ["SETTINGS", "Postman", "Process"]
 
-_SETTINGS = Settings(sweep_seconds=20.0)
+SETTINGS = Settings(sweep_seconds=20.0)
 
 
 class _Waker:
@@ -29,7 +32,7 @@ class _Waker:
         """Nobody waits."""
 
 
-class _Postman:
+class Postman:
     """Delivers messages at once, in the engine's own process."""
 
     def __init__(self, process: Process) -> None:
@@ -54,13 +57,23 @@ class _Postman:
         return len(due)
 
 
+class _Engine(Engine):
+    """As much is free as the schedule says."""
+
+    def free_space(self) -> tuple[Path, int]:
+        """Where, and how much is free."""
+        world: Schedule = self.transformer.thinker.world  # type: ignore[attr-defined]
+        return world.path.parent, world.trouble.free_bytes
+
+
 class Process:
     """An engine's process: what dies with it is in here."""
 
     def __init__(self, world: Schedule, number: int) -> None:
         self.world, self.number = world, number
         self.alive, self.owns = True, False
-        self.thoughts: list[tuple[float, Future[Answer], Answer]] = []
+        self.asleep = self.late = False  # stalled now, or has been
+        self.thoughts: list[tuple[float, Future[Answer], Answer | IddsError]] = []
         self.database = SimDatabase(world.disk, world.path, world.engine_clock, self.edge)
         self.store = Store(self.database)
         self.provider = world.provider
@@ -72,9 +85,9 @@ class Process:
         self.owns = True
         world = self.world
         waker: Any = _Waker()
-        postman: Any = _Postman(self)
-        self.engine = Engine(
-            self.store, self.provider, self, waker, world.folder, _SETTINGS, world.workflow_id, postman
+        postman: Any = Postman(self)
+        self.engine = _Engine(
+            self.store, self.provider, self, waker, world.folder, SETTINGS, world.workflow_id, postman
         )
         self.engine.carrier.recover()
         self.engine.carrier.reap()
@@ -86,23 +99,33 @@ class Process:
     def think(
         self, document: Mapping[str, Any], history: Mapping[str, Any], bundle: str, wake: Callable[[], None]
     ) -> Future[Answer]:
-        """The learner's answer, at once or later."""
+        """The learner's answer, soon or later."""
         del bundle, wake
         self.edge("learner.think: before")
         future: Future[Answer] = Future()
-        said = Answer(self.world.learner({"loop": document, "history": history}))
-        if self.world.fate.fault("learner"):
-            self.thoughts.append((self.world.clock() + self.world.fate.uniform(0.1, 30), future, said))
-        else:
-            future.set_result(said)
+        answer = Answer(self.world.learner({"loop": document, "history": history}))
+        fault = self.world.fate.fault("learner")
+        said = answer if fault in (None, "late") else spoilt(answer, fault, history)
+        wait = self.world.fate.uniform(1, 30) if fault == "late" else 0.05
+        self.thoughts.append((self.world.clock() + wait, future, said))
         return future
 
     def awake(self) -> None:
         """Answers whose time has come."""
         now = self.world.clock()
         for due, future, said in self.thoughts:
-            if due <= now and not future.done():
+            if due > now or future.done():
+                continue
+            if isinstance(said, IddsError):
+                future.set_exception(said)
+            else:
                 future.set_result(said)
+
+    def answered(self) -> bool:
+        """Whether an answer has come that nobody has taken; it is ready to be taken then."""
+        self.awake()
+        before, self.thoughts = self.thoughts, [t for t in self.thoughts if not t[1].done()]
+        return len(self.thoughts) < len(before)
 
     def bury(self) -> None:
         """What the kernel does."""

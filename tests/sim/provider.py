@@ -40,6 +40,9 @@ FAULTS = {
     "forget": ("time-out",),
     "job": ("lost", "vanished", "twice", "late", "garbage", "requeued", "preempted", "cancelled by hand"),
 }
+_NO_SPACE = JobReport(
+    ReportState.FAILED, failure=Failure(FailureClass.INFRA, "E-JOB-DISK", "no space left", "E-JOB-DISK no space left")
+)
 _GARBAGE = ("nan", "key", "digest", "nothing", "text", "large", "missing")
 
 
@@ -71,7 +74,7 @@ class _SimJob:
     cancelled: bool = False
     vanished: bool = False
     garbage: str = ""
-    runs: int = 1
+    could_write: bool | None = None  # known when it has ended
 
 
 @dataclass
@@ -80,6 +83,7 @@ class Bill:
 
     calls: int = 0
     executions: int = 0
+    duplicates: int = 0  # of them, those beyond the first of an attempt
     submissions: dict[str, int] = field(default_factory=dict)
 
 
@@ -94,8 +98,10 @@ class SimProvider:
         fate: Fate,
         edge: Callable[[str], None],
         submitted: Callable[[JobSpec, float | None], bool],
+        can_write: Callable[[], bool],
     ) -> None:
         self._now, self._fate, self.edge, self._submitted = clock, fate, edge, submitted
+        self._can_write = can_write
         self._jobs: dict[str, _SimJob] = {}
         self._mute_until = 0.0
         self.bill = Bill()
@@ -136,7 +142,7 @@ class SimProvider:
             return Submission(spec.key, SubmissionStatus.OK, spec.key)
         self.bill.executions += 1
         if job is not None:
-            job.runs += 1
+            self.bill.duplicates += 1
             return Submission(spec.key, SubmissionStatus.OK, spec.key)
         job = _SimJob(spec, now, now + self._fate.uniform(0.1, _RUN_S), now)
         if hidden:
@@ -158,6 +164,7 @@ class SimProvider:
             job.garbage = self._fate.choice(_GARBAGE)
         elif fault in ("twice", "requeued"):
             self.bill.executions += 1
+            self.bill.duplicates += 1
             job.ends += self._fate.uniform(0.1, _RUN_S)
         elif fault == "cancelled by hand":
             job.cancelled = True
@@ -248,6 +255,10 @@ class SimProvider:
             code = "E-JOB-LOST" if job.end == "lost" else "E-JOB-SIGNAL"
             state = ReportState.LOST if job.end == "lost" else ReportState.FAILED
             return JobReport(state, failure=Failure(FailureClass.INFRA, code, job.end, f"{code} {job.end}"))
+        if job.could_write is None:
+            job.could_write = self._can_write()
+        if not job.could_write:
+            return _NO_SPACE
         result = {"key": job.spec.key, "digest": job.spec.digest, "values": values_of(job.spec), "files": {}}
         if job.end == "garbage":
             return JobReport(ReportState.SUCCEEDED, _garbled(result, job.garbage), usage=Usage(1.0, 1.0, 1000))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,17 +19,19 @@ from idds_core.states import TERMINAL
 from idds_core.store import LoopRecord, Message, Store
 from idds_core.testing.fakes import ManualClock
 from tests.sim import oracles
-from tests.sim.edges import EDGES, OUTSIDE
+from tests.sim.edges import EDGES, EMBEDDED, OUTSIDE
 from tests.sim.fate import Fate, Report
 from tests.sim.machine import Died, Disk, SimDatabase
 from tests.sim.process import Process
 from tests.sim.provider import LAG_S, SimProvider
+from tests.sim.trouble import Trouble
 from tests.sim.workloads import CANCELLED, WORKLOADS, answer, workload
 
-__all__ = ["Report", "Schedule", "fault_free", "run"]
+__all__ = ["Report", "Schedule", "fault_free"]
 
-_TURNS, _SEED = 600, 7
-_JUMP_CHANCE = 0.004
+_SEED = 7
+#: only where somebody cancels they are met often, so there they weigh more
+_OF_CANCELS = ("provider.cancel: before", "provider.cancel: after") * 4
 
 
 class _Asked:
@@ -51,6 +54,9 @@ class Schedule:
     """A seed's schedule. `calm`: nothing goes wrong."""
 
     learner = staticmethod(answer)
+    process: type[Process] = Process
+    edges = EMBEDDED
+    turns_allowed = 600
 
     @staticmethod
     def fault_free(name: str) -> str:
@@ -64,7 +70,8 @@ class Schedule:
     def __init__(self, seed: int, name: str | None = None, *, calm: bool = False, fenced: bool = True) -> None:
         self.fenced, self.zombie = fenced, False
         self.report = Report(seed, name or WORKLOADS[seed % len(WORKLOADS)])
-        self.fate = Fate(seed, self.report, self.tell, calm=calm)
+        edges = (*self.edges, *_OF_CANCELS) if self.report.workload in CANCELLED else self.edges
+        self.fate = Fate(seed, self.report, self.tell, edges, calm=calm)
         self.calm, self.deep = calm, seed % 7 == 0
         self.clock = ManualClock()
         self.disk = Disk()
@@ -72,17 +79,22 @@ class Schedule:
         self.path = self.folder / "idds.db"
         self.offset = 0.0  # of the engines' clock from the true one
         self.jumped = 0.0
-        self.provider = SimProvider(self.clock, self.fate, self.provider_edge, self._submitted)
+        self.provider = SimProvider(self.clock, self.fate, self.provider_edge, self._submitted, self._can_write)
         self.wishes = self._wishes(calm=calm)
+        self.trouble = Trouble(self)
         self.definition = workload(self.report.workload)
-        first = SimDatabase(self.disk, self.path, self.clock, lambda _: None)
-        self.workflow_id = Store(first).workflows.add(self.definition, "bundle", _SEED).id
-        first.close()
+        with self._outside() as store:
+            self.workflow_id = store.workflows.add(self.definition, "bundle", _SEED).id
         self.processes: list[Process] = []
         self.running: Process | None = None  # whose code is on the stack
         self.booted = self.depth = self.turns = self.checked = 0
         self.messages: list[str] = []
-        self.followed: dict[str, int] = {}  # key -> the engine that submitted it first
+        self.followed: set[str] = set()  # keys that an engine submitted which was up to date
+
+    @property
+    def helped(self) -> bool:
+        """Whether something happened that somebody must mend."""
+        return any(name.startswith(("disk", "learner")) for name in self.report.faults)
 
     def engine_clock(self) -> float:
         """What the engines take for the time."""
@@ -110,13 +122,16 @@ class Schedule:
             return False
         if row is None:
             self.violation(f"a job was submitted without an intent on record: {spec.key}")
-        newest = process is self.processes[-1]
         early = hidden_since is not None and self.clock() - hidden_since < LAG_S
-        if early and newest and not self.jumped and self.followed.get(spec.key) is not None:
-            self.violation(f"a job was submitted again within the listing lag: {spec.key}")
-        if newest:
-            self.followed.setdefault(spec.key, process.number)
+        if not self.outdated(process):
+            if early and not self.jumped and spec.key in self.followed:
+                self.violation(f"a job was submitted again within the listing lag: {spec.key}")
+            self.followed.add(spec.key)
         return row is not None and row[0] in TERMINAL["attempt"]
+
+    def _can_write(self) -> bool:
+        """Whether a job that ends now can leave what it has."""
+        return not self.trouble.no_outputs
 
     def told(self, message: Message) -> None:
         """A message has reached somebody."""
@@ -127,6 +142,10 @@ class Schedule:
         if row is None:
             self.violation(f"a message was sent that is not on record: {message.title}")
         self.messages.append(message.title)
+
+    def outdated(self, process: Process) -> bool:
+        """Whether somebody may have taken over what the process does."""
+        return process is not self.processes[-1]
 
     def wrote(self, process: Process) -> None:
         """A commit by this process."""
@@ -141,6 +160,8 @@ class Schedule:
 
     def at_edge(self, process: Process, name: str) -> None:
         """Nothing, a death, an error of the disk, or a stall, in which others go on."""
+        if name.endswith(": begin"):
+            return
         if name.endswith("after commit"):
             self.wrote(process)
         if name not in _KNOWN:
@@ -185,24 +206,30 @@ class Schedule:
             if not self.report.violations:
                 self._afterwards()
         finally:
+            self.trouble.end()
             for process in self.processes:
                 process.bury()
             self.disk.close()
         return self.report
 
     def _step(self) -> bool:
-        """One turn of the newest engine; whether there is more to do."""
+        """One turn; whether there is more to do."""
         self.turns += 1
-        if self.turns > _TURNS:
+        if self.turns > self.turns_allowed:
             self.violation("it does not end")
         if self.report.violations:
             return False
         self._from_outside()
+        return self._move()
+
+    def _move(self) -> bool:
         if self.zombie and not self.fenced and self.depth == 0:  # nobody sees to what it began but a new engine
             self.zombie = False
             self.processes[-1].bury()
         process = self.processes[-1] if self.processes and self.processes[-1].alive else None
         if process is None:
+            if self.trouble.wait():
+                return True
             process = self._boot()
         if not process.alive:
             return True
@@ -210,13 +237,10 @@ class Schedule:
 
     def _from_outside(self) -> None:
         """A person's wish, or a clock that is set; after what went wrong, the invariants."""
-        wish = self.wishes.pop(self.turns, None)
-        if wish is not None:
-            self.tell(f"somebody asks to {wish}")
-            database = SimDatabase(self.disk, self.path, self.engine_clock, lambda _: None)
-            Store(database).workflows.command(self.workflow_id, wish, "user")
-            database.close()
-        if self.fate.left > 0 and self.fate.rng.random() < _JUMP_CHANCE:
+        self.trouble.step()
+        if not self.disk.full and self.wishes and self.turns >= min(self.wishes):
+            self.ask(self.wishes.pop(min(self.wishes)))
+        if self.fate.left > 0 and self.fate.rng.random() < self.fate.jump_chance:
             self.fate.left -= 1
             jump = self.fate.uniform(-300, 3600)
             self.fate.note("clock jump")
@@ -226,16 +250,28 @@ class Schedule:
             self.checked = self.report.faults.total()
             self.look()
 
+    def ask(self, verb: str) -> None:
+        """A person at another terminal asks for something."""
+        self.tell(f"somebody asks to {verb}")
+        with self._outside() as store:
+            store.workflows.command(self.workflow_id, verb, "user")
+
     def look(self) -> None:
         """The invariants, now."""
-        database = SimDatabase(self.disk, self.path, self.engine_clock, lambda _: None)
-        for found in oracles.invariants(Store(database)):
-            self.violation(found)
-        database.close()
+        with self._outside() as store:
+            for found in oracles.invariants(store):
+                self.violation(found)
+
+    @contextmanager
+    def _outside(self) -> Iterator[Store]:
+        """The store as somebody else has it, who is never cut."""
+        store = Store(SimDatabase(self.disk, self.path, self.engine_clock, lambda _: None))
+        yield store
+        store.close()
 
     def _boot(self) -> Process:
         self.booted += 1
-        process = Process(self, self.booted)
+        process = self.process(self, self.booted)
         self.processes.append(process)
         self.tell(f"engine {process.number} starts")
         self._in(process, process.boot)
@@ -260,20 +296,24 @@ class Schedule:
     def _failed(self, process: Process, error: StoreError) -> None:
         process.bury()
         fenced = error.code == "E-ENGINE-003" and process is not self.processes[-1]
-        stale = not self.fenced and process is not self.processes[-1]
-        if not (fenced or stale) and not (error.code == "E-STORE-002" and "simulated" in str(error)):
+        told = error.code == "E-STORE-002" and ("simulated" in str(error) or self.trouble.no_outputs)
+        if not (fenced or told):
             self.violation(f"the engine ended: {error}")
         self.tell(f"  engine {process.number} ends: {error.code}")
 
     def _turn(self, process: Process) -> bool:
         process.awake()
         engine = process.engine
+        engine._check_disk()
         again = engine.turn()
-        if process is self.processes[-1] and engine._over(engine._loop()):
+        loop = engine._loop()
+        if process is self.processes[-1] and engine._over(loop):
             engine.carrier.collect()
             engine.keeper.step()
             engine.store.audit.seal()
-            return False
+            self.tell(f"engine {process.number} ends: {loop.state} {loop.reason}")
+            process.bury()
+            return loop.state not in TERMINAL["loop"] and self.helped
         if not again:
             engine._sweep()
             self._pass_time(process, engine._pause())
@@ -287,9 +327,11 @@ class Schedule:
     def _afterwards(self) -> None:
         """What must be true in the end."""
         self.fate.left, self.fate.target = 0, None
+        self.trouble.end()
         self._figures()
         self.provider.heal()
         self.clock.advance(LAG_S + 1)
+        self.process = Process
         process = self._boot()  # a later engine of this folder
         for found in oracles.in_the_end(process.store, self):
             self.violation(found)
@@ -298,6 +340,7 @@ class Schedule:
         bill = self.provider.bill
         self.report.figures.update(
             executions=bill.executions,
+            duplicates=bill.duplicates,
             calls=bill.calls,
             turns=self.turns,
             boots=self.booted,
@@ -343,8 +386,3 @@ def fault_free(name: str) -> str:
     report = Schedule(0, name, calm=True).play()
     assert not report.violations, report.violations
     return report.digest
-
-
-def run(seed: int, **options: Any) -> Report:
-    """Play the schedule of a seed."""
-    return Schedule(seed, **options).play()

@@ -291,13 +291,18 @@ def unblind(
 @app.command()
 def verify(
     deep: Annotated[bool, typer.Option("--deep", help="Checksums of files, too.")] = False,
+    replay: Annotated[bool, typer.Option("--replay", help="Ask the learners every question again, too.")] = False,
+    head: Annotated[str | None, typer.Option("--head", help="A head of the chain that was noted down earlier.")] = None,
+    repair_plan: Annotated[
+        bool, typer.Option("--repair-plan", help="Say what would mend each violation; nothing is changed.")
+    ] = False,
     workdir: _Workdir = None,
     as_json: _Json = False,
 ) -> int:
     """Check the record: each promise with its number of violations."""
     from idds_agents.cli import verify as verb
 
-    return verb.verify(workdir, deep=deep, as_json=as_json)
+    return verb.verify(workdir, deep=deep, replay=replay, head=head, repair_plan=repair_plan, as_json=as_json)
 
 
 @app.command()

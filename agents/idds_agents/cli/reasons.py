@@ -18,7 +18,7 @@ from idds_core.routing import route
 from idds_core.states import TERMINAL, JobState, LoopState, Wish
 from idds_core.store import Job, LoopRecord, Store
 
-__all__ = ["Reason", "capabilities", "engine_reason", "reasons"]
+__all__ = ["Reason", "capabilities", "disk_reasons", "engine_reason", "reasons"]
 
 _GO_ON = "'idds-core run' with the same file goes on"
 
@@ -53,7 +53,7 @@ def reasons(workspace: Workspace, store: Store, plan: LoopPlan, loop: LoopRecord
         *_wishes(store, loop, plan.path, alive=facts is not None),
         *engine_reason(workspace),
         *_commands(store, loop, alive=facts is not None),
-        *_disk(workspace),
+        *disk_reasons(workspace),
         *(_jobs(workspace, store, plan, live, facts) if live
           else [_learner(workspace, store, loop.id, alive=facts is not None)]),
     ]  # fmt: skip
@@ -122,11 +122,16 @@ def _process_state(pid: object) -> str | None:
     return text.rpartition(")")[2].split()[0]
 
 
-def _disk(workspace: Workspace) -> Iterator[Reason]:
-    free, least = shutil.disk_usage(workspace.folder).free, workspace.settings.min_free_bytes
-    if free < least:
-        what = f"only {free // 10**6} MB are free in {workspace.folder} (limit {least // 10**6} MB)"
-        yield Reason("disk", what, "free some space; 'idds-core clean --older-than 0d --dry-run' says what could go")
+def disk_reasons(workspace: Workspace) -> Iterator[Reason]:
+    """What is wrong with the disks of the folder and of its database: full, or not to be written."""
+    least = workspace.settings.min_free_bytes
+    for folder in dict.fromkeys((workspace.folder, workspace.database.parent)):
+        free = shutil.disk_usage(folder).free
+        if free < max(least, 1):
+            what = f"only {free // 10**6} MB are free in {folder} (limit {least // 10**6} MB)"
+            yield Reason(
+                "disk", what, "free some space; 'idds-core clean --older-than 0d --dry-run' says what could go"
+            )
     if not os.access(workspace.database, os.W_OK):
         yield Reason("read-only", f"{workspace.database} cannot be written", "mend its permissions, or the disk's")
 

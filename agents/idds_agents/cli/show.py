@@ -7,6 +7,7 @@ from typing import Any
 
 from idds_agents.cli.diagnosis import diagnosis
 from idds_agents.cli.lines import figures
+from idds_agents.cli.reasons import disk_reasons
 from idds_agents.cli.text import columns, counts, duration, number, percent, print_json, say
 from idds_agents.cli.where import Target, looking, resolve
 from idds_agents.report.choice import choice, choice_document
@@ -19,9 +20,11 @@ from idds_agents.report.document import (
     point_document,
     point_path,
 )
+from idds_agents.report.failure_kinds import explained
 from idds_agents.report.reading import LoopView, view_loop
 from idds_agents.topups import said_of
 from idds_core.history import History, Observation
+from idds_core.states import TERMINAL
 from idds_core.store import Job, Store
 
 __all__ = ["ls", "show"]
@@ -36,11 +39,15 @@ def show(path: str | None, workdir: Path | None, *, as_json: bool) -> int:
     with looking(workdir, path) as (workspace, store):
         target = resolve(store, path)
         document = _document(store, target, workspace.folder)
+        stuck = target.point is None and target.loop.state not in TERMINAL["loop"]
+        disk = [str(reason) for reason in disk_reasons(workspace)] if stuck else []
     if as_json:
         print_json(document)
     else:
         for line in _lines(document):
             say(line)
+        for line in disk:
+            say(f"  {'disk':<16} {line}")
     return 0
 
 
@@ -178,7 +185,8 @@ def _failures(found: list[dict[str, Any]]) -> list[str]:
     lines = columns(rows, ["failed attempts", "of", "code", "the last one", "message"])
     if len(ranked) > _KINDS:
         lines.append(f"{len(ranked) - _KINDS} more kinds; 'idds-core logs' prints all their logs")
-    return lines
+    meant = explained((code, class_, some[-1]["path"]) for (class_, code, _), some in ranked[:_KINDS] if code)
+    return [*lines, "", *(f"{code}: {words}" for code, words in meant)]
 
 
 def _seen(point: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""A study to be killed: a step, a loop of split points with a sealed target, a loop inside a loop, a last step."""
+"""Studies to be killed: a step, a loop of split points with a sealed target or a loop inside a loop, a last step."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import hashlib
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from idds_core import Context, File, Infeasible, Loop, Real, Retry, Space, Workflow, chain, command, step
 from idds_learners import BoundaryConverged, Follow, LevelSet, MaxPoints, Sobol, When
+
+_LAST = {"all": "all.json"}
 
 
 def burn(rounds: int) -> None:
@@ -71,27 +73,22 @@ def judge(result: File) -> dict[str, float]:
     return {"root": points[-1]["parameters"]["v"]}
 
 
-def define() -> Workflow:
-    """About 20 points of 14 jobs, 5 inner loops, 2 steps outside."""
-    scan = Loop(
-        "scan",
-        Space(x=Real(0, 1), y=Real(0, 1)),
-        chain(generate, merge, analyse),
-        LevelSet(("obs", "exp"), level=0.5),
-        BoundaryConverged(1e-6) | MaxPoints(18),
-        blind=("obs",),
-        hold_after=1000,
-    )
-    inner = Loop(
-        "inner",
-        Space(v=Real(0.1, 10)),
-        chain(improve),
-        Follow({"v": 3.0}),
-        When("abs(shift) < 1e-6") | MaxPoints(20),
-        targets=("shift",),
-    )
+def define(kind: Literal["campaign", "nested"] = "campaign") -> Workflow:
+    """Points of 14 jobs with a sealed target; or a loop in each point of a loop. Steps outside of loops around it."""
+    if kind == "campaign":
+        scan = Loop(
+            "scan",
+            Space(x=Real(0, 1), y=Real(0, 1)),
+            chain(generate, merge, analyse),
+            LevelSet(("obs", "exp"), level=0.5),
+            BoundaryConverged(1e-6) | MaxPoints(18),
+            blind=("obs",),
+            hold_after=1000,
+        )
+        return Workflow("study", chain(prepare, scan, command("last", "cp {scan.result} all.json", outputs=_LAST)))
+    until = When("abs(shift) < 1e-6") | MaxPoints(20)
+    inner = Loop("inner", Space(v=Real(0.1, 10)), chain(improve), Follow({"v": 3.0}), until, targets=("shift",))
     outer = Loop(
         "outer", Space(g=Real(0, 3)), chain(start, inner, judge), Sobol(), MaxPoints(5), batch=3, targets=("root",)
     )
-    last = command("last", "cp {scan.result} all.json", outputs={"all": "all.json"})
-    return Workflow("study", chain(prepare, scan, outer, last))
+    return Workflow("study", chain(prepare, outer, command("last", "cp {outer.result} all.json", outputs=_LAST)))

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from idds_core.model import Requirements
 from idds_core.ports import JobReport, JobSpec, ReportState
 from idds_core.providers.local import LocalProvider, _whole
 from idds_core.providers.local_commands import Registry
@@ -279,6 +280,21 @@ def test_a_runner_that_does_not_obey_is_killed_with_its_payload(
     os.kill(owner(spec), signal.SIGSTOP)
     local.cancel([spec.key])
     assert news.ends(local, [spec.key])[spec.key].state is ReportState.CANCELLED
+    assert gone(pid)
+
+
+def test_a_runner_that_was_stopped_does_not_keep_its_job_for_ever(
+    local: LocalProvider, news: News, specs: Specs, whistle: MakeWhistle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("idds_core.providers.local_commands._OVERDUE", -30.0)  # long before the runner would end it
+    heard = whistle("w")
+    spec = specs.shell(f"echo $$ > {heard.path}; sleep 1000; true", requires=Requirements(walltime=31.0))
+    local.submit([spec])
+    pid = int(heard.heard())
+    os.kill(owner(spec), signal.SIGSTOP)
+    report = news.ends(local, [spec.key])[spec.key]
+    failed(report, "INFRA", "E-JOB-LOST")
+    assert report.state is ReportState.LOST
     assert gone(pid)
 
 
