@@ -1,6 +1,6 @@
 """What noise leaves possible on noisy2: a map and points that are chosen with the truth in hand.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.noise_bound --seeds 4
+    OMP_NUM_THREADS=1 python -m benchmarks.noise_bound
 
 The oracle is a Gaussian process whose hyper-parameters are fixed beforehand, the best of a search over lengthscales and
 variance. Beyond the first design of 12 its points are chosen, eight at a time as the benchmark has it, so that the
@@ -133,7 +133,7 @@ def show(figures: Mapping[str, Any]) -> None:
 
 def main() -> int:
     """Measure and print."""
-    options = parser(__doc__, seeds=4, quick="one first design").parse_args()
+    options = parser(__doc__, seeds=20, quick="one first design").parse_args()
     return finish(options, start(options) | study(options.seeds), show)
 
 
