@@ -94,7 +94,7 @@ class Field:
     """One target's posterior over the pool.
 
     gp : the process; threshold : where its contour is, a number or (N,); mean, sd : (N,); V : its projection, a column
-        for each.
+        for each. weight : what its misclassified volume counts beside that of the other targets.
     """
 
     gp: GP
@@ -103,6 +103,7 @@ class Field:
     sd: Array
     V: Array
     inflation: float = 1.0
+    weight: float = 1.0
 
     @property
     def a(self) -> Array:
@@ -142,6 +143,7 @@ class _Greedy:
         self._off = field.off[candidates] / gp.spread
         self._width = _STRADDLE * field.inflation / gp.spread
         self._inflation = field.inflation
+        self._weight = field.weight
         self._known = len(known)
         for i in range(len(known)):
             self._condition(i)
@@ -168,7 +170,7 @@ class _Greedy:
         share /= diagonal[:, None]
         share += self._taken
         share /= self._prior
-        return np.asarray(self._gain(share) @ weights)
+        return np.asarray(self._weight * (self._gain(share) @ weights))
 
     def taken(self, noise: Array) -> Array:
         """(k, candidates) share of the variance at each that an observation with noise (k,) takes away."""
@@ -182,7 +184,7 @@ class _Greedy:
 
     def gained(self, weights: Array) -> float:
         """What all that was conditioned on so far takes away together."""
-        return float(self._gain(self._taken / self._prior) @ weights)
+        return float(self._weight * (self._gain(self._taken / self._prior) @ weights))
 
 
 def _draw(rng: np.random.Generator, weight: Array, n: int) -> tuple[NDArray[np.intp], Array]:
@@ -251,7 +253,7 @@ def prepared(
     p: Array,
 ) -> tuple[list[_Greedy], Array, NDArray[np.intp]]:
     """What picks are made of: a posterior for each target, the weights of the integration points, the candidates."""
-    risk = np.sum([ndtr(-f.a) for f in fields], axis=0) * p
+    risk = np.sum([f.weight * ndtr(-f.a) for f in fields], axis=0) * p
     at, weights = _draw(rng, risk, min(INTEGRATION_POINTS, max(64, len(unit))))
     candidates = _candidates(rng, np.where(free, risk, 0.0), free)
     if strategy == "straddle":  # it looks at the candidates alone

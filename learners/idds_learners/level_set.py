@@ -203,8 +203,8 @@ class LevelSet(Mapped):
     """Finds where targets cross their level: the exclusion contour.
 
     The first points are a Sobol design; then each batch takes most of the expected misclassified volume away, summed
-    over the targets, and, once the contour is known well beside what nobody has looked at,
-    a share of maximin points looks there.
+    over the targets, each in shares of the region that it excludes, and, once the contour is known well beside what
+    nobody has looked at, a share of maximin points looks there.
 
     Parameters
     ----------

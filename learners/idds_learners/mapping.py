@@ -45,6 +45,8 @@ _FITTED_TO = 400
 _NOISY = 0.05
 #: up to here a fit also starts anew: a first guess from few points may be a poor local optimum
 _FEW = 100
+#: least share of the pool that the excluded region counts as: one that nobody has seen yet must not take every point
+_LEAST_EXCLUDED = 0.05
 _SIDES = {"above": 1.0, "below": -1.0}
 
 
@@ -202,7 +204,16 @@ class Maps:
             V, mean = gp.project(unit, keep=True)
             sd = np.sqrt(gp.variance(V))
             found[target] = Field(gp, self.scales[target].at(unit).threshold, mean, sd, V, self.kappa[target])
-        return found
+        weights = self._weights(found)
+        return {target: replace(f, weight=weights[target]) for target, f in found.items()}
+
+    def _weights(self, fields: Mapping[str, Field]) -> dict[str, float]:
+        """What each target's misclassified volume counts: in shares of what it excludes; 1 in the mean."""
+        below = {t: float(np.mean(f.mean < f.threshold)) for t, f in fields.items()}
+        shares = {t: v if self.scales[t].below else 1.0 - v for t, v in below.items()}
+        worth = {t: 1.0 / max(v, _LEAST_EXCLUDED) for t, v in shares.items()}
+        mean = sum(worth.values()) / len(worth)
+        return {t: w / mean for t, w in worth.items()}
 
     @cached_property
     def state(self) -> dict[str, Any]:

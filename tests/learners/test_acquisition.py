@@ -1,5 +1,6 @@
 """Where to measure next."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -127,3 +128,14 @@ def test_maximin_is_its_definition() -> None:
     nearest = np.linalg.norm(UNIT[:, None] - known[None], axis=2).min(1)
     score = np.minimum(nearest, 2 * np.minimum(UNIT, 1 - UNIT).min(1) + 0.05)
     assert maximin(UNIT, np.ones(1024, bool), known, 1) == [int(np.argmax(score))]
+
+
+def test_points_go_to_the_target_that_counts_more() -> None:
+    left, right = UNIT[:, 0] < 0.5, UNIT[:, 0] >= 0.5
+    field = field_of(circle(), UNIT)
+    fields = [replace(field, mean=np.where(side, field.mean, 9.0)) for side in (left, right)]
+
+    def on_the_left(weight: float) -> int:
+        return int(left[take(n=6, fields=[replace(fields[0], weight=weight), fields[1]])].sum())
+
+    assert on_the_left(0.05) < on_the_left(1.0) < on_the_left(20.0)

@@ -120,3 +120,20 @@ def test_a_level_without_a_transform_at_a_point_is_said_when_it_is_met() -> None
 
     with pytest.raises(IddsError, match="E-LEARNER-007 the level 'm - 300' has no log: it is -100 at m = 200"):
         Level("m - 300", "log", SPACE)(np.array([[0.0, 0.0]]))
+
+
+@pytest.mark.parametrize("excluded", ["below", "above"])
+def test_the_contour_that_excludes_less_counts_more(excluded: str) -> None:
+    history = played(LevelSet("limit", level=BAND, transform="log"))
+    maps = map_of(LevelSet("limit", level=BAND, transform="log", excluded=excluded), history)
+    unit = np.random.default_rng(0).random((500, 2))
+    fields, said = maps.fields(unit), maps.predict_unit(unit)
+    shares = [float(np.mean(said[t].p_excluded > 0.5)) for t in maps.targets]
+    weights = [fields[t].weight for t in maps.targets]
+    assert np.mean(weights) == pytest.approx(1.0)
+    assert np.array(weights) * shares == pytest.approx([weights[0] * shares[0]] * 3)
+
+
+def test_a_contour_alone_counts_as_one() -> None:
+    learner = LevelSet("limit", level=THEORY.format(10), transform="log")
+    assert map_of(learner, played(learner)).fields(np.random.default_rng(0).random((50, 2)))["limit"].weight == 1.0
