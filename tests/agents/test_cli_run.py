@@ -249,7 +249,7 @@ def test_a_cancel_without_an_engine_is_finished_by_the_next_one(cli: Cli, runs: 
 
 
 # ---------------------------------------------------------------------- on a terminal
-def _on_a_terminal(*arguments: object, cwd: Path, rows: int = 45, columns: int = 110) -> tuple[int, str]:
+def _on_a_terminal(*arguments: object, cwd: Path, rows: int = 45, columns: int = 80) -> tuple[int, str]:
     """Exit code and everything that was written to a terminal of that size."""
     import fcntl
     import termios
@@ -257,7 +257,8 @@ def _on_a_terminal(*arguments: object, cwd: Path, rows: int = 45, columns: int =
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     env = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
-    env.pop("NO_COLOR", None)
+    for name in ("NO_COLOR", "COLUMNS", "LINES"):
+        env.pop(name, None)
     process = subprocess.Popen(
         [sys.executable, "-m", "idds_agents", *map(str, arguments)],
         cwd=cwd,

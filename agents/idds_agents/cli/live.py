@@ -74,10 +74,13 @@ class LiveDisplay:
 
     # ------------------------------------------------------------------ the table
     def _table(self, snapshot: Snapshot) -> Table:
+        rows = self._rows(snapshot)
+        longest = max(len(name) for name, _ in rows)
         table = Table.grid(padding=(0, 2))
         table.add_column(style="dim", no_wrap=True)
-        table.add_column(overflow="ellipsis", no_wrap=True)
-        for name, value in self._rows(snapshot):
+        # a long value is cut, never the names
+        table.add_column(overflow="ellipsis", no_wrap=True, max_width=max(10, self._console.width - longest - 4))
+        for name, value in rows:
             table.add_row(name, value)
         return table
 
