@@ -15,7 +15,6 @@ from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import exc
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from idds_core.errors import IddsError, StoreError
 from idds_core.states import TERMINAL, may_move
@@ -271,7 +270,9 @@ class Database:
         connection = self.connect()
         compiled = self._compiled(statement)
         try:
-            found = self._fetch(self._raw(connection), compiled, {**compiled.fixed, **(values or {})})
+            found = self._fetch(
+                self._raw(connection), compiled, {**compiled.fixed, **values} if values else compiled.fixed
+            )
         except self._errors as error:
             raise self.explain(error) or error from error
         return found if compiled.row is None else list(map(compiled.row._make, found))
@@ -292,11 +293,10 @@ class Database:
     def _run_rows(self, raw: Any, compiled: _Compiled, rows: Sequence[Mapping[str, Any]]) -> None:
         raw.executemany(compiled.text, map(itemgetter(*compiled.names), rows))
 
-    def insert(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Insert rows, all with the same columns, in the open transaction."""
-        columns = tuple(rows[0])
+    def insert(self, table: sa.Table, rows: Sequence[Mapping[str, Any]], conflict: str = "") -> None:
+        """Insert rows, all with the same columns, in the open transaction; `conflict`: SQL for those that are there."""
         connection = self.connect()
-        text = _insert_text(table.name, columns, self._place)
+        text = _insert_text(table.name, tuple(rows[0]), self._place) + conflict
         try:
             self._write_rows(self._raw(connection), text, [tuple(row.values()) for row in rows])
         except self._errors as error:
@@ -307,16 +307,13 @@ class Database:
 
     def insert_new(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert rows in the open transaction, but for those that are there already."""
-        self.connect().execute(self._insert(table).on_conflict_do_nothing(), list(rows))
+        self.insert(table, rows, " ON CONFLICT DO NOTHING")
 
     def put(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert rows in the open transaction; those that are there already get these values."""
         keys = [column.name for column in table.primary_key]
-        statement = self._insert(table)
-        values = {name: statement.excluded[name] for name in rows[0] if name not in keys}
-        self.connect().execute(statement.on_conflict_do_update(index_elements=keys, set_=values), list(rows))
-
-    _insert: Any = staticmethod(sqlite_insert)
+        values = ", ".join(f'"{name}" = excluded."{name}"' for name in rows[0] if name not in keys)
+        self.insert(table, rows, f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {values}")
 
     def _compiled(self, statement: sa.Executable) -> _Compiled:
         known = self._statements.get(statement)
@@ -339,10 +336,9 @@ class Database:
         for loop_id, name, delta in self.run(_TAKEN):
             totals[loop_id, name] += delta
         if totals:
-            statement = self._insert(tables.counter)
-            more = {"value": tables.counter.c.value + statement.excluded.value}
             rows = [{"loop_id": i, "name": n, "value": total} for (i, n), total in sorted(totals.items())]
-            self.connect().execute(statement.on_conflict_do_update(index_elements=["loop_id", "name"], set_=more), rows)
+            more = " ON CONFLICT (loop_id, name) DO UPDATE SET value = counter.value + excluded.value"
+            self.insert(tables.counter, rows, more)
 
     def counters(self, loop_id: int) -> dict[str, int]:
         """Counters of a loop: folded values, deltas not folded yet, and those of the open transaction."""

@@ -15,7 +15,6 @@ from typing import Any, Literal
 import psycopg
 import sqlalchemy as sa
 from psycopg.types.string import StrDumperUnknown
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
 
 from idds_core.errors import StoreError
 from idds_core.store.database import Database, _Compiled
@@ -56,7 +55,6 @@ class PostgresDatabase(Database):
 
     _errors = (psycopg.Error,)
     _place = "%s"
-    _insert: Any = staticmethod(postgres_insert)
     LISTS_TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
 
     def __init__(
