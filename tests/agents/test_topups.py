@@ -535,11 +535,11 @@ def test_a_crash_at_any_statement_writes_all_of_a_top_up_or_nothing(tmp_path: Pa
     insert = Database.insert
     left = [10**9]
 
-    def dying(self: Database, table: Any, rows: Any) -> None:
+    def dying(self: Database, table: Any, rows: Any, *more: Any) -> None:
         left[0] -= 1
         if left[0] < 0:
             raise Died
-        insert(self, table, rows)
+        insert(self, table, rows, *more)
 
     monkeypatch.setattr(Database, "insert", dying)
     world = world_of(tmp_path, campaign(), Farm())
