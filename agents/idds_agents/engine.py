@@ -158,6 +158,7 @@ class Engine:
             claimed = self.carrier.claim()
             if self.store.unsealed >= _UNSEALED:
                 self.store.audit.seal()
+        self.store.check_owner()
         self.carrier.dispatch()
         self.conductor.deliver()
         if not self.carrier.draining:
@@ -226,6 +227,7 @@ class Engine:
         """Housekeeping while nothing moves."""
         if self.store.now() - self._sealed > self._settings.sweep_seconds:
             self.keeper.step()
+            self.store.check_owner()
             self.carrier.reap()  # who stalled for long may have submitted what somebody else has done meanwhile
             self.store.audit.seal()
             self._sealed = self.store.now()

@@ -211,7 +211,7 @@ class Database:
         before = self._changes(connection)
         try:
             with self._opened(connection):
-                self._check_fence()
+                self.check_fence()
                 yield connection
                 rows = [{"loop_id": i, "name": n, "delta": d} for (i, n), d in self._deltas.items() if d]
                 if rows:
@@ -235,7 +235,8 @@ class Database:
     def _raw(connection: sa.Connection) -> Any:
         return connection.connection.dbapi_connection
 
-    def _check_fence(self) -> None:
+    def check_fence(self) -> None:
+        """Refuse to go on when another engine has taken over; each transaction asks this."""
         if self.fence is None:
             return
         if [row.value for row in self.run(_OWNER)] != [self.fence]:

@@ -71,6 +71,17 @@ class Store:
             self._db.put(tables.meta, [{"key": "owner", "value": token}])
         self._db.fence = token
 
+    def check_owner(self) -> None:
+        """Ask before an act whether we may still write: who was stopped for long wakes up anywhere.
+
+        Raises
+        ------
+        StoreError
+            E-ENGINE-003 when another engine has followed.
+
+        """
+        self._db.check_fence()
+
     def now(self) -> float:
         """Seconds since the epoch, by the injected clock."""
         return self._db.now()

@@ -8,7 +8,7 @@ import random
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -80,6 +80,17 @@ def contents(workdir: Path) -> tuple[list[str], dict[str, bytes]]:
         return list(raw.iterdump()), files
 
 
+def states_of(workdir: Path, files: Collection[str]) -> set[str]:
+    """States of the attempts whose folders these files are in.
+
+    A job that waited for a slot in the provider of the engine that was stopped starts when it wakes up: a stray of an
+    attempt that is lost, in its own folder.
+    """
+    with reading(workdir) as raw:
+        states = dict(raw.execute("SELECT path, state FROM attempt"))
+    return {state for path, state in states.items() for file in files if file.startswith(f"{workdir}/{path}/")}
+
+
 @pytest.mark.parametrize(("edge", "count"), EDGES + (MORE if FULL else []))
 def test_an_engine_that_was_followed_while_it_was_stopped_changes_nothing(
     tmp_path: Path, calm: Path, edge: str, count: int
@@ -98,7 +109,9 @@ def test_an_engine_that_was_followed_while_it_was_stopped_changes_nothing(
     assert code == 3
     (line,) = [each for each in said.splitlines() if not each.startswith("W-WORKDIR-001")]
     assert line.startswith("E-ENGINE-003 another engine has taken over this folder")
-    assert contents(tmp_path / "work") == before
+    rows, files = contents(tmp_path / "work")
+    assert (rows, {path: files.get(path) for path in before[1]}) == before
+    assert states_of(tmp_path / "work", files.keys() - before[1].keys()) <= {"LOST"}
     assert lost(tmp_path / "work") == []
     assert violations(tmp_path / "work") == {}
     assert digests(tmp_path / "work") == digests(calm)

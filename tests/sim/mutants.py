@@ -118,7 +118,7 @@ def _no_validation(patch: Patch) -> None:
 
 
 def _no_lease(patch: Patch) -> None:
-    patch.setattr(Database, "_check_fence", lambda _: None)
+    patch.setattr(Database, "check_fence", lambda _: None)
 
 
 def _retry_of_terminal(patch: Patch) -> None:
